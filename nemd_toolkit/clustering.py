@@ -1,0 +1,143 @@
+"""k-means on any torch device, spherical (cosine) or Euclidean, deterministic by seed.
+
+Lloyd's iterations from k-means++ seeds. Memory is bounded by blocks of rows, whatever n and k.
+k-means "succeeds" on identical points, so the number of clusters in use is part of the answer.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nemd_toolkit.errors import InputError
+
+__all__ = ["KMeans", "kmeans"]
+
+_BLOCK = 16_777_216  # entries of one (rows, k) block: 64 MB in float32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KMeans:
+    """Centroids, which one each row belongs to, and how far away it is."""
+
+    centroids: Float[Tensor, "k d"]  # unit rows if spherical; plain means otherwise
+    assignment: Int[Tensor, " n"]
+    squared_distances: Float[Tensor, " n"]  # to the row's centroid, as it stands in `centroids`
+    iterations: int
+    converged: bool
+
+    @property
+    def objective(self) -> float:
+        """Mean squared distance to the centroid; lower is better."""
+        return float(self.squared_distances.double().mean())
+
+    @property
+    def used(self) -> int:
+        """How many centroids have members."""
+        return len(self.assignment.unique())
+
+
+def kmeans(
+    points: Float[Tensor, "n d"],
+    k: int,
+    *,
+    seed: int = 0,
+    spherical: bool = True,
+    iterations: int = 25,
+    restarts: int = 1,
+) -> KMeans:
+    """Cluster rows into at most k groups; the best of `restarts` runs by objective.
+
+    Spherical: rows must be unit vectors, and centroids are mean directions. Where fewer than k
+    distinct rows exist, the surplus centroids stay without members (see `KMeans.used`). Raises
+    InputError if k is not in 1…n.
+
+    >>> points = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])
+    >>> result = kmeans(points, 2)
+    >>> bool(result.assignment[0] == result.assignment[1]), result.used, result.objective
+    (True, 2, 0.0)
+    """
+    if not 1 <= k <= len(points):
+        raise InputError(
+            f"prototypes: expected between 1 and {len(points)} (the number of samples), got {k}; "
+            "ask for fewer prototypes or give more samples"
+        )
+    runs = [
+        _lloyd(points, k, seed + 7919 * run, spherical, iterations)  # any fixed stride will do
+        for run in range(restarts)
+    ]
+    return min(runs, key=lambda run: run.objective)
+
+
+def _lloyd(points: Tensor, k: int, seed: int, spherical: bool, iterations: int) -> KMeans:
+    generator = torch.Generator().manual_seed(seed)
+    centroids = _plus_plus(points, k, generator)
+    assignment, squared = _nearest(points, centroids)
+    converged = False
+    step = 0
+    while step < iterations and not converged:
+        step += 1
+        centroids = _means(points, assignment, squared, centroids, spherical)
+        previous = assignment
+        assignment, squared = _nearest(points, centroids)
+        converged = bool(torch.equal(assignment, previous))
+    return KMeans(
+        centroids=centroids,
+        assignment=assignment,
+        squared_distances=squared,
+        iterations=step,
+        converged=converged,
+    )
+
+
+def _plus_plus(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """Seeds drawn with probability proportional to the squared distance to those drawn before."""
+    n = len(points)
+    chosen = [int(torch.randint(n, (1,), generator=generator))]
+    squares = points.square().sum(1)
+    closest = torch.full_like(squares, torch.inf)
+    for draw in torch.rand(k - 1, generator=generator, dtype=torch.float64).tolist():
+        last = points[chosen[-1]]
+        away = squares + squares[chosen[-1]] - 2.0 * (points @ last)
+        closest = torch.minimum(closest, away.clamp_min(0.0))
+        closest[chosen[-1]] = 0.0
+        mass = closest.double().cumsum(0)
+        place = torch.searchsorted(mass, draw * mass[-1], right=True)
+        chosen.append(min(int(place), n - 1))
+    return points[chosen].clone()
+
+
+def _nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    """Index of, and squared distance to, the nearest centroid; the lowest index wins ties."""
+    half = 0.5 * centroids.square().sum(1)
+    rows = max(1, _BLOCK // len(centroids))
+    nearest = torch.cat([
+        torch.addmm(half, block, centroids.T, alpha=-1.0).argmin(1) for block in points.split(rows)
+    ])
+    squared = torch.cat([
+        # from differences: float32 |x|^2 + |c|^2 - 2xc is wrong by up to 1e-3 near a centroid
+        (block - centroids[which]).square().sum(1)
+        for block, which in zip(points.split(rows), nearest.split(rows), strict=True)
+    ])
+    return nearest, squared
+
+
+def _means(
+    points: Tensor, assignment: Tensor, squared: Tensor, centroids: Tensor, spherical: bool
+) -> Tensor:
+    """Means (or mean directions) of the members; an empty cluster takes over the worst-placed row.
+
+    A row that already lies on its centroid is not worth taking: its cluster then stays empty.
+    """
+    k = len(centroids)
+    sums = torch.zeros_like(centroids).index_add_(0, assignment, points)
+    sizes = torch.bincount(assignment, minlength=k)
+    means = torch.where(sizes[:, None] > 0, sums / sizes.clamp_min(1)[:, None], centroids)
+    empty = (sizes == 0).nonzero().squeeze(1)
+    if len(empty):
+        worst = squared.topk(min(len(empty), len(squared))).indices
+        worst = worst[squared[worst] > 0]
+        means[empty[: len(worst)]] = points[worst]
+    return F.normalize(means, dim=1) if spherical else means

@@ -1,0 +1,115 @@
+"""Embeddings: unit vectors with labels, groups and ids; reading and writing them.
+
+Formats: .npy, .npz (keys vectors, labels, groups, ids), .pt, .safetensors, .parquet. No file is
+ever unpickled into objects.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.sphere import require_finite, to_sphere
+
+__all__ = ["Embeddings"]
+
+_UNIT = 1e-3  # rows within this of length 1 count as unit: half-precision storage rounds so
+
+Column = Sequence[Any] | NDArray[Any] | Tensor
+
+
+@dataclass(frozen=True, slots=True, init=False, eq=False)
+class Embeddings:
+    """n unit vectors in R^d, float32 on the CPU, with what is known of each row.
+
+    Rows of other lengths are normalised, and `norms` keeps the least and greatest length found, so
+    that a report can say so. Raises InputError for anything but a finite (n, d) array with n ≥ 1,
+    d ≥ 2, and columns of length n.
+
+    >>> e = Embeddings([[3.0, 4.0], [0.0, 2.0]], labels=["cat", "dog"])
+    >>> e.vectors
+    tensor([[0.6000, 0.8000], [0.0000, 1.0000]])
+    >>> e.norms, e.were_unit
+    ((2.0, 5.0), False)
+    """
+
+    vectors: Float[Tensor, "n d"]
+    labels: NDArray[Any] | None  # one per row, numbers or strings
+    groups: NDArray[Any] | None  # rows of one group are views of one sample
+    ids: NDArray[Any] | None
+    norms: tuple[float, float]
+
+    def __init__(
+        self,
+        vectors: Any,
+        labels: Column | None = None,
+        groups: Column | None = None,
+        ids: Column | None = None,
+    ) -> None:
+        points = _matrix(vectors)
+        require_finite(points, name="embeddings")
+        lengths = points.double().norm(dim=1)
+        norms = (float(lengths.min()), float(lengths.max()))
+        fields = {
+            "vectors": to_sphere(points, name="embeddings").float(),
+            "labels": _column(labels, len(points), "labels"),
+            "groups": _column(groups, len(points), "groups"),
+            "ids": _column(ids, len(points), "ids"),
+            "norms": norms,
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates, d."""
+        return int(self.vectors.shape[1])
+
+    @property
+    def were_unit(self) -> bool:
+        """Whether the rows came with unit length."""
+        return abs(self.norms[0] - 1) <= _UNIT and abs(self.norms[1] - 1) <= _UNIT
+
+
+def _matrix(vectors: Any) -> Tensor:
+    try:
+        points = torch.as_tensor(vectors).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"embeddings: expected a numeric (n, d) array, got {type(vectors).__name__} "
+            f"({error}); give numbers, one row per sample"
+        ) from None
+    if points.ndim != 2 or points.shape[0] < 1 or points.shape[1] < 2 or points.is_complex():
+        raise InputError(
+            f"embeddings: expected a real (n, d) array with n ≥ 1 and d ≥ 2, got shape "
+            f"{tuple(points.shape)} of {str(points.dtype).removeprefix('torch.')}; "
+            "give one row per sample"
+        )
+    return points if points.dtype in (torch.float32, torch.float64) else points.float()
+
+
+def _column(values: Column | None, n: int, name: str) -> NDArray[Any] | None:
+    if values is None:
+        return None
+    column = np.asarray(values)
+    if column.ndim != 1 or len(column) != n:
+        raise InputError(
+            f"{name}: expected one per row ({n}), got an array of shape {column.shape}; "
+            f"give {name} in the order of the rows"
+        )
+    if column.dtype.kind == "O":
+        return column.astype(str)
+    if column.dtype.kind not in "biuUS":
+        raise InputError(
+            f"{name}: expected integers or strings, got {column.dtype}; convert them first"
+        )
+    return column
