@@ -113,14 +113,19 @@ def _nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
     """Index of, and squared distance to, the nearest centroid; the lowest index wins ties."""
     half = 0.5 * centroids.square().sum(1)
     rows = max(1, _BLOCK // len(centroids))
-    nearest = torch.cat([
-        torch.addmm(half, block, centroids.T, alpha=-1.0).argmin(1) for block in points.split(rows)
-    ])
-    squared = torch.cat([
-        # from differences: float32 |x|^2 + |c|^2 - 2xc is wrong by up to 1e-3 near a centroid
-        (block - centroids[which]).square().sum(1)
-        for block, which in zip(points.split(rows), nearest.split(rows), strict=True)
-    ])
+    nearest = torch.cat(
+        [
+            torch.addmm(half, block, centroids.T, alpha=-1.0).argmin(1)
+            for block in points.split(rows)
+        ]
+    )
+    squared = torch.cat(
+        [
+            # from differences: float32 |x|^2 + |c|^2 - 2xc is wrong by up to 1e-3 near a centroid
+            (block - centroids[which]).square().sum(1)
+            for block, which in zip(points.split(rows), nearest.split(rows), strict=True)
+        ]
+    )
     return nearest, squared
 
 
