@@ -1,0 +1,1 @@
+"""Prototype-collapse diagnostics with NEMD."""

@@ -46,10 +46,12 @@ def to_sphere(points: Float[Tensor, "n d"], *, name: str = "points") -> Float[Te
     zero = norms <= _ZERO_NORM
     if bool(zero.any()):
         raise InputError(
-            f"{name}: expected rows with a direction, got {int(zero.sum())} of {len(points)} rows "
-            f"of norm 0 (first: row {int(zero.nonzero()[0])}); remove those rows or mend the encoder"
+            f"{name}: expected rows with a direction, got {int(zero.sum())} of {len(points)} "
+            f"rows of norm 0 (first: row {int(zero.nonzero()[0])}); "
+            "remove those rows or mend the encoder"
         )
-    return (wide / norms[:, None]).to(points.dtype)
+    unit: Tensor = wide / norms[:, None]
+    return unit.to(points.dtype)
 
 
 def chord(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
@@ -73,7 +75,7 @@ def chord(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n 
 
 
 def resultant(points: Float[Tensor, "n d"]) -> float:
-    """Length of the mean of unit rows, in [0, 1]: 1 when all rows are equal, about 1/√n when spread.
+    """Length of the mean of unit rows, in [0, 1]: 1 when all are equal, about 1/√n when spread.
 
     >>> resultant(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     0.7071
@@ -94,4 +96,5 @@ def mean_direction(points: Float[Tensor, "n d"]) -> Float[Tensor, " d"]:
     length = mean.norm()
     if float(length) <= _ZERO_NORM:
         mean, length = points[0].double(), points[0].double().norm()
-    return mean / length
+    direction: Tensor = mean / length
+    return direction

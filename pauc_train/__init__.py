@@ -1,0 +1,1 @@
+"""Training MoCo, PCL and PAUC."""

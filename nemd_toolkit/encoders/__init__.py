@@ -1,0 +1,1 @@
+"""Encoders with the key names of torchvision."""

@@ -1,0 +1,1 @@
+"""Drawing measures; nothing is computed here."""

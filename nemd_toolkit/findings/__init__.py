@@ -1,0 +1,1 @@
+"""Judging measures: one small file per finding, and the verdict."""

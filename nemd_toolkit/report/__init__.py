@@ -1,0 +1,1 @@
+"""The page, the card, the JSON and the tables of an analysis."""

@@ -1,0 +1,1 @@
+"""Exact optimal transport between clouds; the only code that knows POT."""
