@@ -1,0 +1,85 @@
+"""From a state dict with torchvision's names to the ResNet it belongs to."""
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nemd_toolkit.encoders.resnet import ResNet, ResNetShape
+from nemd_toolkit.errors import InputError
+
+__all__ = ["resnet_from_state_dict"]
+
+_STEMS: dict[tuple[int, ...], Literal["imagenet", "small"]] = {(7, 7): "imagenet", (3, 3): "small"}
+
+
+def resnet_from_state_dict(state_dict: Mapping[str, Tensor]) -> ResNet:
+    """Build the ResNet that these names and shapes describe, and load them, leaving none out.
+
+    Block kind, blocks per stage, width, channels, stem and head are inferred. A 3x3 stem is taken
+    to come without max-pool, as is usual for small images: shapes do not tell. Raises InputError
+    if a key is missing, left over, or of another shape (ResNeXt and wide ResNets are such cases).
+
+    >>> net = ResNet(ResNetShape(blocks=(1, 2), width=4, head="mlp", dim=3, stem="small"))
+    >>> resnet_from_state_dict(net.state_dict()).shape == net.shape
+    True
+    """
+    shape = _shape(state_dict)
+    with torch.random.fork_rng(devices=[]):  # the weights drawn here are overwritten at once
+        net = ResNet(shape)
+    try:
+        net.load_state_dict(dict(state_dict), strict=True)
+    except RuntimeError as error:
+        detail = re.sub(r"\s+", " ", str(error)).strip()
+        raise InputError(
+            "ResNet: expected torchvision's names and shapes, got a state dict that does not fit "
+            f"({detail[:300]}); pass the encoder's own keys, without prefix"
+        ) from None
+    return net
+
+
+def _shape(state: Mapping[str, Tensor]) -> ResNetShape:
+    stem = state.get("conv1.weight")
+    if stem is None or stem.ndim != 4 or "layer1.0.conv1.weight" not in state:
+        some = ", ".join(list(state)[:3]) or "no keys"
+        raise InputError(
+            "ResNet: expected keys such as conv1.weight and layer1.0.conv1.weight, "
+            f"got {some}; pass the encoder's own keys, without prefix"
+        )
+    kernel = tuple(stem.shape[2:])
+    if kernel not in _STEMS:
+        raise InputError(
+            f"ResNet: expected a stem of 7x7 or 3x3, got {kernel[0]}x{kernel[1]}; "
+            "this variant is not supported"
+        )
+    head, dim = _head(state)
+    return ResNetShape(
+        block="bottleneck" if "layer1.0.conv3.weight" in state else "basic",
+        blocks=_blocks(state),
+        width=stem.shape[0],
+        channels=stem.shape[1],
+        stem=_STEMS[kernel],
+        head=head,
+        dim=dim,
+    )
+
+
+def _blocks(state: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """How many blocks each of the consecutive stages holds."""
+    counts: dict[int, int] = {}
+    for key in state:
+        found = re.match(r"layer(\d+)\.(\d+)\.", key)
+        if found:
+            stage, block = int(found[1]), int(found[2])
+            counts[stage] = max(counts.get(stage, 0), block + 1)
+    return tuple(counts.get(stage, 0) for stage in range(1, max(counts) + 1))
+
+
+def _head(state: Mapping[str, Tensor]) -> tuple[Literal["linear", "mlp", "none"], int]:
+    if "fc.2.weight" in state:
+        return "mlp", state["fc.2.weight"].shape[0]
+    if "fc.weight" in state:
+        return "linear", state["fc.weight"].shape[0]
+    return "none", ResNetShape().dim  # not used
