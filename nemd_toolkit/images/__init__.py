@@ -1,1 +1,7 @@
-"""Readers of image collections."""
+"""Readers of image collections: `open_images("digits")`, `"fashion-mnist:DIR"`, `"folder:DIR"`."""
+
+from nemd_toolkit.images.collection import Images
+from nemd_toolkit.images.opening import open_images
+from nemd_toolkit.images.resizing import resize_and_crop
+
+__all__ = ["Images", "open_images", "resize_and_crop"]

@@ -1,0 +1,110 @@
+"""Images: a numbered collection that gives batches of pixels, wherever they are kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.images.resizing import resize_and_crop
+
+__all__ = ["Images", "Split", "images_in_memory", "require_split"]
+
+Split = str  # "train" | "test" | "all"
+_SPLITS = ("train", "test", "all")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Images:
+    """A collection of `count` images of one size and one number of channels.
+
+    >>> from nemd_toolkit.images import open_images
+    >>> digits = open_images("digits", "test")
+    >>> len(digits), digits.channels, digits.size
+    (450, 1, (8, 8))
+    >>> digits.batch(torch.tensor([0, 449])).shape
+    torch.Size([2, 1, 8, 8])
+    """
+
+    name: str  # what the user asked for, e.g. "folder:photos"
+    split: Split
+    channels: int  # 1 or 3
+    size: tuple[int, int]  # height, width
+    ids: NDArray[Any]  # row numbers in the source, or file paths relative to the folder
+    labels: NDArray[np.int64] | None  # positions in class_names, where those are known
+    class_names: tuple[str, ...] | None
+    read: Callable[[Tensor], Tensor] = field(repr=False)  # (b,) -> (b, c, h, w)
+
+    @property
+    def count(self) -> int:
+        """Number of images, ≥ 1."""
+        return len(self.ids)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, indices: Int[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
+        """Pixels of these images, float32 in [0, 1].
+
+        Raises InputError for an index outside 0…count-1 and for files that cannot be decoded.
+        """
+        if len(indices) and not (0 <= int(indices.min()) <= int(indices.max()) < self.count):
+            raise InputError(
+                f"{self.name}: expected image numbers in 0…{self.count - 1}, got "
+                f"{int(indices.min())}…{int(indices.max())}; ask for fewer"
+            )
+        if not len(indices):
+            return torch.empty(0, self.channels, *self.size)
+        return self.read(indices)
+
+
+def require_split(split: str) -> None:
+    """Raise InputError unless `split` is train, test or all.
+
+    >>> require_split("train")
+    """
+    if split not in _SPLITS:
+        raise InputError(
+            f"split: expected one of {', '.join(_SPLITS)}, got {split!r}; choose one of those"
+        )
+
+
+def images_in_memory(
+    pixels: UInt8[Tensor, "n c h w"],
+    labels: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    *,
+    name: str,
+    split: Split,
+    brightest: int,
+    class_names: tuple[str, ...],
+    size: tuple[int, int] | None,
+) -> Images:
+    """Images over bytes in memory, where the byte `brightest` means 1.0.
+
+    >>> pixels = torch.full((1, 1, 2, 2), 8, dtype=torch.uint8)
+    >>> one = images_in_memory(pixels, np.zeros(1, np.int64), np.zeros(1, np.int64), name="grey",
+    ...     split="all", brightest=16, class_names=("grey",), size=None)
+    >>> float(one.batch(torch.tensor([0])).mean())
+    0.5
+    """
+    wanted = size or (int(pixels.shape[2]), int(pixels.shape[3]))
+
+    def read(indices: Tensor) -> Tensor:
+        return resize_and_crop(pixels[indices].float() / brightest, wanted)
+
+    return Images(
+        name=name,
+        split=split,
+        channels=int(pixels.shape[1]),
+        size=wanted,
+        ids=ids,
+        labels=labels,
+        class_names=class_names,
+        read=read,
+    )
