@@ -1,0 +1,46 @@
+"""NEMD007: a common offset dominates the embeddings."""
+
+from nemd_toolkit.findings.finding import About, Finding, Status
+from nemd_toolkit.findings.thresholds import Thresholds
+from nemd_toolkit.measures.summary import Measures
+
+__all__ = ["ABOUT", "check"]
+
+ABOUT = About(
+    code="NEMD007",
+    name="cone",
+    kind="collapse",
+    meaning="All embeddings lean the same way: a mean vector carries much of their squared length, "
+    "so cosines between unrelated samples are high and every distance shrinks. The uncentred rank "
+    "hardly notices.",
+    fires="more than half of the squared length is in the mean embedding (nine tenths where no "
+    "coordinate is negative, as after a ReLU)",
+    remedy="Subtract the mean before comparing; add batch normalisation without bias at the "
+    "output, or a uniformity term; check for a dead or saturated last layer.",
+)
+
+
+def check(measures: Measures, limits: Thresholds) -> Finding:
+    """Compare the share of squared length in the mean row with the limit for its kind of layer."""
+    share = measures.instance.resultant**2
+    positive = measures.rows.nonnegative
+    issue = limits.cone_issue_nonnegative if positive else limits.cone_issue
+    warning = limits.cone_warning_nonnegative if positive else limits.cone_warning
+    status: Status = "passed"
+    message = (
+        f"{share:.1%} of the squared length is common to all embeddings "
+        f"(mean cosine {measures.instance.mean_cosine:.2f})"
+    )
+    if measures.spectrum.variance <= limits.total_variance_issue:
+        status, message = "not_applicable", "all embeddings are one point, see NEMD001"
+    elif share > issue:
+        status = "issue"
+    elif share > warning:
+        status = "warning"
+    return Finding(
+        about=ABOUT,
+        status=status,
+        message=message,
+        measured={"mean_share": share, "mean_cosine": measures.instance.mean_cosine},
+        threshold={"share_issue": issue, "share_warning": warning},
+    )

@@ -1,0 +1,33 @@
+"""What a check says: a status, a sentence with numbers, the threshold it used, and a remedy."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["About", "Finding", "Kind", "Status"]
+
+Status = Literal["issue", "warning", "passed", "not_applicable"]
+# A "collapse" issue makes the verdict "collapsed"; a "doubt" issue makes it "inconclusive".
+Kind = Literal["collapse", "doubt"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a check is, apart from any data: the text of `nemd explain`."""
+
+    code: str
+    name: str
+    kind: Kind
+    meaning: str
+    fires: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The outcome of one check on one analysis."""
+
+    about: About
+    status: Status
+    message: str
+    measured: dict[str, float | None]
+    threshold: dict[str, float]

@@ -1,0 +1,40 @@
+"""NEMD008: prototypes are no further apart than in noise."""
+
+from nemd_toolkit.findings.finding import About, Finding, Status
+from nemd_toolkit.findings.thresholds import Thresholds
+from nemd_toolkit.measures.summary import Measures
+
+__all__ = ["ABOUT", "check"]
+
+ABOUT = About(
+    code="NEMD008",
+    name="no-structure",
+    kind="doubt",
+    meaning="The clouds of the prototypes are as close as those that the same clustering finds in "
+    "uniform noise. A low NEMD is good only where there is structure.",
+    fires="the 95 % interval of the NEMD score contains 0 or lies below it",
+    remedy="Check that the checkpoint is trained and its weights were loaded (an untrained encoder "
+    "or a wrong layer looks like this); train longer; if kNN accuracy is high, use prototypes in "
+    "the number of the classes.",
+)
+
+
+def check(measures: Measures, limits: Thresholds) -> Finding:  # noqa: ARG001  one signature for all
+    """Issue when the lower end of the score's interval is not above 0."""
+    score = measures.nemd.score if measures.nemd else None
+    status: Status = "not_applicable"
+    message = "no NEMD score to judge by"
+    if score is not None:
+        noise = score.low <= 0
+        status = "issue" if noise else "passed"
+        message = (
+            f"NEMD score {score.value:.3f} [{score.low:.3f}, {score.high:.3f}]: prototypes are "
+            + ("no further apart than in uniform noise" if noise else "further apart than in noise")
+        )
+    return Finding(
+        about=ABOUT,
+        status=status,
+        message=message,
+        measured={"score_low": score.low if score else None},
+        threshold={"score_low": 0.0},
+    )

@@ -1,0 +1,45 @@
+"""NEMD001: all embeddings are one point."""
+
+from nemd_toolkit.findings.finding import About, Finding, Status
+from nemd_toolkit.findings.thresholds import Thresholds
+from nemd_toolkit.measures.summary import Measures
+
+__all__ = ["ABOUT", "check"]
+
+ABOUT = About(
+    code="NEMD001",
+    name="total-collapse",
+    kind="collapse",
+    meaning="The encoder gives (nearly) the same vector for every input. NEMD is then 0 and cannot "
+    "see it; nor can a centred rank, which looks at the rounding noise.",
+    fires="the share of squared length around the mean embedding is at rounding level",
+    remedy="Check that positives are not the only term: restore negatives (a queue, in-batch) or "
+    "the predictor and stop-gradient; lower the learning rate; raise the key encoder's momentum; "
+    "check that the loss is not reading detached or un-normalised outputs.",
+)
+
+
+def check(measures: Measures, limits: Thresholds) -> Finding:
+    """Issue or warning when hardly any variance is left around the mean."""
+    variance = measures.spectrum.variance
+    status: Status = "passed"
+    if variance <= limits.total_variance_issue:
+        status = "issue"
+    elif variance <= limits.total_variance_warning:
+        status = "warning"
+    text = {
+        "issue": f"all embeddings are one point: {variance:.2g} of their squared length varies",
+        "warning": f"embeddings are nearly one point: only {variance:.2g} of their squared length "
+        "varies",
+        "passed": f"embeddings vary: {variance:.1%} of their squared length lies around the mean",
+    }
+    return Finding(
+        about=ABOUT,
+        status=status,
+        message=text[status],
+        measured={"variance": variance, "resultant": measures.instance.resultant},
+        threshold={
+            "variance_issue": limits.total_variance_issue,
+            "variance_warning": limits.total_variance_warning,
+        },
+    )

@@ -1,0 +1,94 @@
+"""Two disjoint samples of equal size from each prototype: what NEMD is computed on.
+
+Raw W1 depends on the sample size, so one size n holds for all clouds of a comparison. Prototypes
+with fewer than 2n members are left out, and counted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.prototypes import Prototypes
+from nemd_toolkit.sphere import mean_direction
+
+__all__ = [
+    "LEAST",
+    "MOST",
+    "Clouds",
+    "TooFewSamples",
+    "common_size",
+    "draw_clouds",
+    "uniform_points",
+]
+
+LEAST = 8  # points per half cloud; with fewer, the two halves hardly know their law
+MOST = 64  # points per half cloud: the excess is stable from a dozen on, and time grows as n^2…n^3
+_LEAST_PROTOTYPES = 2
+
+
+class TooFewSamples(InputError):
+    """Not enough prototypes with enough members for a transport distance between them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clouds:
+    """Disjoint halves of n members for each prototype that has 2n, and its mean direction."""
+
+    first: Float[Tensor, "u n d"]
+    second: Float[Tensor, "u n d"]
+    directions: Float[Tensor, "u d"]
+    which: Int[np.ndarray, " u"]  # index of each prototype in its clustering
+    skipped: int  # prototypes with members, but fewer than 2n
+
+    @property
+    def n(self) -> int:
+        """Points in each half."""
+        return int(self.first.shape[1])
+
+
+def common_size(clusterings: Sequence[Prototypes]) -> int:
+    """One n for all: what nine in ten prototypes of every clustering afford, within 8…64.
+
+    Where that would be below 8, n stays 8 and the small prototypes are skipped, and counted.
+    """
+    tenths = [np.quantile(p.sizes[p.used].numpy(), 0.1, method="lower") // 2 for p in clusterings]
+    return int(np.clip(min(tenths), LEAST, MOST))
+
+
+def draw_clouds(prototypes: Prototypes, n: int, *, seed: int) -> Clouds:
+    """Draw the halves. Raises TooFewSamples if fewer than two prototypes hold 2n members."""
+    generator = torch.Generator().manual_seed(seed)
+    points = prototypes.embeddings.vectors
+    first, second, directions, which = [], [], [], []
+    for p, rows in enumerate(prototypes.members()):
+        drawn = rows[torch.randperm(len(rows), generator=generator)]
+        if len(rows) >= 2 * n:
+            first.append(points[drawn[:n]])
+            second.append(points[drawn[n : 2 * n]])
+            directions.append(mean_direction(points[rows]))
+            which.append(p)
+    used = len(prototypes.used)
+    if len(which) < _LEAST_PROTOTYPES:
+        raise TooFewSamples(
+            f"NEMD: expected at least {_LEAST_PROTOTYPES} prototypes with {2 * n} members, got "
+            f"{len(which)} ({used} of {prototypes.k} prototypes have members at all); give more "
+            "samples or ask for fewer prototypes"
+        )
+    return Clouds(
+        first=torch.stack(first),
+        second=torch.stack(second),
+        directions=torch.stack(directions),
+        which=np.array(which),
+        skipped=used - len(which),
+    )
+
+
+def uniform_points(n: int, d: int, *, seed: int) -> Float[Tensor, "n d"]:
+    """Draw n independent points of the uniform law on S^{d-1}."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.nn.functional.normalize(torch.randn(n, d, generator=generator), dim=1)

@@ -1,0 +1,106 @@
+"""Alignment, uniformity and correlation of single embeddings and of prototypes."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from nemd_toolkit.embeddings import Embeddings
+from nemd_toolkit.formulas import align, batch_prototypes, p_align, p_corr, p_uniform, uniform
+from nemd_toolkit.prototypes import Prototypes
+
+__all__ = ["Instance", "PrototypeGeometry", "measure_instance", "measure_prototypes"]
+
+ROWS = 4_096  # rows that uniformity is taken over, at most: its pairs grow as the square
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """Wang & Isola's two numbers on single embeddings, and the common offset."""
+
+    align: float | None  # E‖x−y‖² over views of one sample, in [0, 4]; None without groups
+    uniform: float  # log E exp(−2‖x−y‖²), in [−8, 0]; lower is more uniform
+    uniform_rows: int  # rows that uniformity was taken over
+    mean_cosine: float  # over distinct pairs, in [−1/(N−1), 1]
+    resultant: float  # length of the mean row, in [0, 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrototypeGeometry:
+    """The poster's three terms, measured on prototypes' mean directions; None if undefined."""
+
+    align: float
+    align_positives: Literal["views", "members"]  # what `align` compared, see measure_prototypes
+    uniform: float | None  # E exp(−2‖c_p−c_q‖²), in (0, 1]; lower is more uniform
+    corr: float | None  # −E KL(c_p‖c_q) at softmax temperature 0.1, ≤ 0; lower is more different
+
+
+def measure_instance(embeddings: Embeddings, *, seed: int = 0) -> Instance:
+    """Measure single embeddings.
+
+    >>> e = Embeddings([[1.0, 0.0], [-1.0, 0.0]], groups=[0, 0])
+    >>> found = measure_instance(e)
+    >>> found.align, found.uniform, found.mean_cosine
+    (4.0, -8.0, -1.0)
+    """
+    points = embeddings.vectors
+    n = len(points)
+    length = float(points.double().mean(0).norm())
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(n, generator=generator)[:ROWS]
+    views = _view_pairs(embeddings)
+    return Instance(
+        align=None if views is None else float(align(points[views[0]], points[views[1]])),
+        uniform=float(uniform(points[rows].double())) if n > 1 else 0.0,
+        uniform_rows=len(rows),
+        mean_cosine=(n * length**2 - 1) / (n - 1) if n > 1 else 1.0,
+        resultant=min(1.0, length),
+    )
+
+
+def measure_prototypes(prototypes: Prototypes) -> PrototypeGeometry:
+    """Measure p-align, p-uniform and p-corr of one clustering.
+
+    With groups, p-align compares each prototype's mean directions in the first and in the second
+    views ("views"). Without, it is E‖v_i − c_s(i)‖² of members to their prototype ("members").
+    """
+    directions = prototypes.mean_directions()
+    several = len(directions) > 1
+    alignment, positives = _prototype_align(prototypes)
+    return PrototypeGeometry(
+        align=alignment,
+        align_positives=positives,
+        uniform=float(p_uniform(directions)) if several else None,
+        corr=float(p_corr(directions)) if several else None,
+    )
+
+
+def _prototype_align(prototypes: Prototypes) -> tuple[float, Literal["views", "members"]]:
+    points, assignment = prototypes.embeddings.vectors.double(), prototypes.assignment
+    views = _view_pairs(prototypes.embeddings)
+    if views is not None:
+        shared = assignment[views[0]]  # both views count for the first view's prototype
+        first, _ = batch_prototypes(points[views[0]], shared)
+        second, _ = batch_prototypes(points[views[1]], shared)
+        return float(p_align(first, second)), "views"
+    place = torch.full((prototypes.k,), -1)
+    place[prototypes.used] = torch.arange(len(prototypes.used))
+    own = prototypes.mean_directions()[place[assignment]]
+    return float(align(points, own)), "members"
+
+
+def _view_pairs(embeddings: Embeddings) -> tuple[Int[Tensor, " g"], Int[Tensor, " g"]] | None:
+    """First and second row of every group with at least two rows."""
+    if embeddings.groups is None:
+        return None
+    _, group = np.unique(embeddings.groups, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[order], np.arange(group.max() + 1))
+    sizes = np.bincount(group)
+    starts = starts[sizes > 1]
+    if len(starts) == 0:
+        return None
+    return torch.as_tensor(order[starts]), torch.as_tensor(order[starts + 1])

@@ -1,0 +1,43 @@
+"""A flat map of the sphere by principal components: to look at, never to judge by."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from nemd_toolkit.embeddings import Embeddings
+
+__all__ = ["Projection", "project"]
+
+ROWS = 2_000  # points drawn, at most: more hide one another
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection:
+    """Coordinates of a sample of rows on the first two centred principal components."""
+
+    points: Float[np.ndarray, "m 2"]
+    rows: Int[np.ndarray, " m"]  # which embeddings
+    explained: tuple[float, float]  # share of the variance on each axis, in [0, 1]
+
+
+def project(embeddings: Embeddings, *, seed: int = 0) -> Projection:
+    """Project a random sample of at most 2,000 rows; axes from all rows.
+
+    Signs are fixed (the largest loading is positive), so the same data give the same map.
+    """
+    points = embeddings.vectors.double()
+    mean = points.mean(0)
+    covariance = (points - mean).T @ (points - mean) / len(points)
+    variances, axes = torch.linalg.eigh(covariance)
+    axes, variances = axes[:, [-1, -2]], variances.clamp_min(0.0)
+    largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(points), generator=generator)[:ROWS].sort().values
+    shares = (variances[[-1, -2]] / variances.sum().clamp_min(1e-300)).tolist()
+    return Projection(
+        points=((points[rows] - mean) @ (axes * largest.sign())).numpy(),
+        rows=rows.numpy(),
+        explained=(shares[0], shares[1]),
+    )

@@ -1,0 +1,114 @@
+"""How many directions the embeddings use.
+
+"RankMe" differs tenfold between codes, so each number names its definition. The centred rank calls
+total collapse healthy, the uncentred one hardly sees a cone: both are given, with the share of
+variance that is left around the mean.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nemd_toolkit.measures.clouds import uniform_points
+
+__all__ = ["Spectrum", "effective_rank", "measure_spectrum", "participation_ratio", "rankme"]
+
+NULL_ROWS = 20_000  # rows of the uniform sample, at most; its spectrum is flat long before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spectrum:
+    """Singular values of the (N, d) matrix divided by √N, and ranks computed from them."""
+
+    singular: Float[np.ndarray, " r"]  # of the rows as they are, descending
+    singular_centred: Float[np.ndarray, " r"]  # after subtracting the mean row
+    rankme: float  # RankMe (Garrido et al. 2023): uncentred singular values, ε = 1e-7
+    effective_rank: float  # Roy & Vetterli 2007: uncentred singular values, no ε
+    effective_rank_centred: float  # the same, centred; 0 when no variance is left
+    participation_ratio: float  # (Σλ)²/Σλ² of the centred covariance; 0 when none is left
+    variance: float  # share of squared length around the mean: 1 − R²; 0 = all rows equal
+    cap: int  # no rank can exceed min(N − 1, d)
+    null_singular: Float[np.ndarray, " r"]  # centred, of as many uniform points
+    null_effective_rank: float  # centred
+    null_rows: int  # uniform points drawn: min(N, 20,000)
+
+
+def measure_spectrum(points: Float[Tensor, "n d"], *, seed: int = 0) -> Spectrum:
+    """Measure the spectrum of unit rows beside that of uniform points of the same N and d.
+
+    >>> spectrum = measure_spectrum(torch.eye(4).repeat(5, 1))
+    >>> spectrum.effective_rank, spectrum.effective_rank_centred, spectrum.variance
+    (4.0, 3.0, 0.75)
+    """
+    n, d = points.shape
+    mean = points.double().mean(0)
+    raw, centred = _singular(points, torch.zeros_like(mean)), _singular(points, mean)
+    null_rows = min(n, NULL_ROWS)
+    null_points = uniform_points(null_rows, d, seed=seed + 1)
+    null = _singular(null_points, null_points.double().mean(0))
+    return Spectrum(
+        singular=raw,
+        singular_centred=centred,
+        rankme=rankme(raw),
+        effective_rank=effective_rank(raw),
+        effective_rank_centred=effective_rank(centred),
+        participation_ratio=participation_ratio(centred),
+        variance=float(np.square(centred).sum()),
+        cap=min(n - 1, d),
+        null_singular=null,
+        null_effective_rank=effective_rank(null),
+        null_rows=null_rows,
+    )
+
+
+def rankme(singular: Float[np.ndarray, " r"], epsilon: float = 1e-7) -> float:
+    """exp(−Σ p log p) with p = σ/Σσ + ε, as in RankMe's Eq. 2; in about [1, r].
+
+    >>> rankme(np.array([1.0, 1.0, 0.0]))
+    2.0000
+    """
+    p = singular / singular.sum() + epsilon
+    return float(np.exp(-(p * np.log(p)).sum()))
+
+
+def effective_rank(singular: Float[np.ndarray, " r"]) -> float:
+    """exp(−Σ p log p) with p = σ/Σσ (Roy & Vetterli 2007); in [1, r], 0 for an all-zero spectrum.
+
+    >>> effective_rank(np.array([1.0, 1.0, 0.0])), effective_rank(np.zeros(3))
+    (2.0, 0.0)
+    """
+    positive = singular[singular > 0]
+    if len(positive) == 0:
+        return 0.0
+    p = positive / positive.sum()
+    return float(np.exp(-(p * np.log(p)).sum()))
+
+
+def participation_ratio(singular: Float[np.ndarray, " r"]) -> float:
+    """(Σλ)²/Σλ² with λ = σ²; in [1, r], 0 for an all-zero spectrum.
+
+    >>> participation_ratio(np.array([1.0, 1.0, 0.0]))
+    2.0
+    """
+    variances = np.square(singular)
+    total = variances.sum()
+    return float(total**2 / np.square(variances).sum()) if total > 0 else 0.0
+
+
+def _singular(points: Float[Tensor, "n d"], centre: Float[Tensor, " d"]) -> np.ndarray:
+    """Singular values / √N, descending; those at the rounding level of the input are 0.
+
+    From the d x d covariance in float64, so that N is not limited; blocks bound the memory.
+    """
+    n, d = points.shape
+    covariance = torch.zeros(d, d, dtype=torch.float64)
+    for block in points.split(65_536):
+        rows = block.double() - centre
+        covariance += rows.T @ rows / n
+    # float32 rows err by 6e-8 each way; what is below that squared is no direction of the data
+    floor = max(float(np.finfo(np.float32).eps) ** 2, d * float(np.finfo(float).eps))
+    variances = torch.linalg.eigvalsh(covariance).flip(0)[: min(n, d)]
+    return torch.where(variances > floor, variances, 0.0).sqrt().numpy()

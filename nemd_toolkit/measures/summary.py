@@ -1,0 +1,165 @@
+"""All measures of one set of embeddings under M clusterings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nemd_toolkit.embeddings import Embeddings
+from nemd_toolkit.measures.clouds import TooFewSamples, common_size
+from nemd_toolkit.measures.instance import (
+    Instance,
+    PrototypeGeometry,
+    measure_instance,
+    measure_prototypes,
+)
+from nemd_toolkit.measures.intervals import Interval
+from nemd_toolkit.measures.nemd import Nemd, nemd
+from nemd_toolkit.measures.projection import Projection, project
+from nemd_toolkit.measures.spectrum import Spectrum, measure_spectrum
+from nemd_toolkit.measures.spread import Spread, measure_spread
+from nemd_toolkit.measures.usage import Usage, measure_usage
+from nemd_toolkit.progress import bar
+from nemd_toolkit.prototypes import Prototypes, Source
+
+__all__ = ["ClusteringMeasures", "Measures", "NemdSummary", "Rows", "measure"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What came in."""
+
+    count: int
+    dim: int
+    norms: tuple[float, float]  # least and greatest length before normalisation
+    were_unit: bool
+    duplicates: float  # share of rows that repeat another exactly, in [0, 1)
+    nonnegative: bool  # no negative coordinate, as after a ReLU
+    classes: int | None  # number of distinct labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusteringMeasures:
+    """One clustering: NEMD (or why not), usage, spread, the poster's three terms."""
+
+    prototypes: Prototypes
+    nemd: Nemd | None
+    nemd_missing: str | None
+    usage: Usage
+    spread: Spread
+    geometry: PrototypeGeometry
+
+    @property
+    def k(self) -> int:
+        """Prototypes asked for."""
+        return self.prototypes.k
+
+    @property
+    def source(self) -> Source:
+        """Where the prototypes come from."""
+        return self.prototypes.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NemdSummary:
+    """NEMD over the clusterings that have one: means of values and of interval ends.
+
+    Clusterings share their samples, so their errors are taken as fully dependent; the intervals do
+    not shrink with M.
+    """
+
+    raw: Interval
+    excess: Interval
+    score: Interval | None  # over the clusterings that have a score
+    score_missing: str | None
+    n: int
+    pairs: int
+    exact: bool
+    certified_width: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """Everything measured; numbers only, no judgement."""
+
+    rows: Rows
+    nemd: NemdSummary | None
+    nemd_missing: str | None
+    clusterings: tuple[ClusteringMeasures, ...]
+    instance: Instance
+    spectrum: Spectrum
+    projection: Projection
+    seed: int
+
+
+def measure(embeddings: Embeddings, prototypes: Sequence[Prototypes], *, seed: int = 0) -> Measures:
+    """Measure embeddings under each clustering, all at one cloud size n."""
+    n = common_size(prototypes)
+    clusterings = []
+    with bar("measuring prototypes", len(prototypes)) as advance:
+        for clustering in prototypes:
+            clusterings.append(_measure_clustering(clustering, n, seed))
+            advance(1)
+    found = [c.nemd for c in clusterings if c.nemd is not None]
+    missing = [c.nemd_missing for c in clusterings if c.nemd_missing is not None]
+    return Measures(
+        rows=_rows(embeddings),
+        nemd=_summarise(found) if found else None,
+        nemd_missing=None if found else missing[0],
+        clusterings=tuple(clusterings),
+        instance=measure_instance(embeddings, seed=seed),
+        spectrum=measure_spectrum(embeddings.vectors, seed=seed),
+        projection=project(embeddings, seed=seed),
+        seed=seed,
+    )
+
+
+def _measure_clustering(prototypes: Prototypes, n: int, seed: int) -> ClusteringMeasures:
+    found, missing = None, None
+    try:
+        found = nemd(prototypes, seed, n=n)
+    except TooFewSamples as reason:
+        missing = str(reason)
+    return ClusteringMeasures(
+        prototypes=prototypes,
+        nemd=found,
+        nemd_missing=missing,
+        usage=measure_usage(prototypes),
+        spread=measure_spread(prototypes),
+        geometry=measure_prototypes(prototypes),
+    )
+
+
+def _summarise(found: Sequence[Nemd]) -> NemdSummary:
+    scores = [f.score for f in found if f.score is not None]
+    missing = [f.score_missing for f in found if f.score_missing is not None]
+    return NemdSummary(
+        raw=_mean([f.raw for f in found]),
+        excess=_mean([f.excess for f in found]),
+        score=_mean(scores) if scores else None,
+        score_missing=None if scores else missing[0],
+        n=found[0].n,
+        pairs=sum(f.pairs for f in found),
+        exact=all(f.exact for f in found),
+        certified_width=max(f.certified_width for f in found),
+    )
+
+
+def _mean(intervals: Sequence[Interval]) -> Interval:
+    ends = np.mean([(i.value, i.low, i.high) for i in intervals], axis=0).tolist()
+    return Interval(value=ends[0], low=ends[1], high=ends[2])
+
+
+def _rows(embeddings: Embeddings) -> Rows:
+    points = np.ascontiguousarray(embeddings.vectors.numpy() + 0.0)  # −0.0 counts as 0.0
+    n, d = points.shape
+    distinct = len(np.unique(points.view(np.dtype((np.void, points.dtype.itemsize * d)))))
+    return Rows(
+        count=n,
+        dim=d,
+        norms=embeddings.norms,
+        were_unit=embeddings.were_unit,
+        duplicates=1 - distinct / n,
+        nonnegative=bool((points >= 0).all()),
+        classes=None if embeddings.labels is None else len(np.unique(embeddings.labels)),
+    )

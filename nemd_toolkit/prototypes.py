@@ -1,0 +1,150 @@
+"""Prototypes of embeddings: found by k-means, given by labels, or brought by a model.
+
+A prototype is its members (the cloud), their mean direction, and its learned vector if it has one.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nemd_toolkit.clustering import kmeans
+from nemd_toolkit.embeddings import Embeddings
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.sphere import mean_direction, to_sphere
+
+__all__ = [
+    "Prototypes",
+    "Source",
+    "default_counts",
+    "fit_prototypes",
+    "prototypes_from_labels",
+    "prototypes_from_vectors",
+]
+
+Source = Literal["k-means", "labels", "own"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prototypes:
+    """One clustering of embeddings: which prototype each row belongs to, and their directions."""
+
+    embeddings: Embeddings
+    assignment: Int[Tensor, " n"]
+    vectors: Float[Tensor, "k d"]  # unit rows; centroid, learned vector or class mean
+    names: tuple[str, ...]
+    source: Source
+
+    @property
+    def k(self) -> int:
+        """Number of prototypes asked for, with or without members."""
+        return len(self.vectors)
+
+    @property
+    def sizes(self) -> Int[Tensor, " k"]:
+        """Number of members of each prototype."""
+        return torch.bincount(self.assignment, minlength=self.k)
+
+    @property
+    def used(self) -> Int[Tensor, " u"]:
+        """Indices of the prototypes that have members."""
+        return self.sizes.nonzero().squeeze(1)
+
+    def members(self) -> list[Int[Tensor, " _"]]:
+        """Rows of each prototype, in order; empty for a prototype without members."""
+        order = self.assignment.argsort(stable=True)
+        return list(order.split(self.sizes.tolist()))
+
+    def mean_directions(self) -> Float[Tensor, "u d"]:
+        """Mean direction of each used prototype's members, float64."""
+        rows = [r for r in self.members() if len(r)]
+        return torch.stack([mean_direction(self.embeddings.vectors[r]) for r in rows])
+
+
+def default_counts(n: int) -> tuple[int, ...]:
+    """Numbers of prototypes to try for n samples: n/50, half and a quarter of it, at most 400.
+
+    Fifty samples a prototype leave two disjoint halves of a dozen or more in most clusters; more
+    than one number because the true number of groups is not known (PCL clusters thrice as well).
+
+    >>> default_counts(2000), default_counts(60_000), default_counts(30)
+    ((40, 20, 10), (400, 200, 100), (2,))
+    """
+    most = min(400, n // 50)
+    return tuple(sorted({k for k in (most, most // 2, most // 4) if k >= 2} or {2}, reverse=True))
+
+
+def fit_prototypes(embeddings: Embeddings, k: int = 100, seed: int = 0) -> Prototypes:
+    """Find k prototypes by spherical k-means.
+
+    Raises InputError if there are fewer samples than prototypes. Fewer distinct samples than
+    prototypes leave some unused, see `Prototypes.used`.
+
+    >>> e = Embeddings([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-1.0, 0.1]])
+    >>> fit_prototypes(e, k=2).sizes
+    tensor([2, 2])
+    """
+    found = kmeans(embeddings.vectors, k, seed=seed)
+    return Prototypes(
+        embeddings=embeddings,
+        assignment=found.assignment,
+        vectors=F.normalize(found.centroids, dim=1),
+        names=tuple(str(p) for p in range(k)),
+        source="k-means",
+    )
+
+
+def prototypes_from_labels(embeddings: Embeddings) -> Prototypes:
+    """Take each label as a prototype. Raises InputError without labels or with a single class.
+
+    >>> e = Embeddings([[1.0, 0.0], [0.0, 1.0]], labels=["cat", "dog"])
+    >>> prototypes_from_labels(e).names
+    ('cat', 'dog')
+    """
+    if embeddings.labels is None:
+        raise InputError("labels: expected one per row, got none; give them with --labels")
+    classes, assignment = np.unique(embeddings.labels, return_inverse=True)
+    if len(classes) < 2:
+        raise InputError(
+            f"labels: expected at least 2 classes, got one ({str(classes[0])!r}); "
+            "use --prototypes with numbers for k-means instead"
+        )
+    rows = torch.as_tensor(assignment)
+    means = [mean_direction(embeddings.vectors[rows == c]).float() for c in range(len(classes))]
+    return Prototypes(
+        embeddings=embeddings,
+        assignment=rows,
+        vectors=torch.stack(means),
+        names=tuple(str(c) for c in classes),
+        source="labels",
+    )
+
+
+def prototypes_from_vectors(embeddings: Embeddings, vectors: Float[Tensor, "k d"]) -> Prototypes:
+    """Assign each row to the model's own prototype of highest cosine.
+
+    Raises InputError if the dimensions differ.
+
+    >>> e = Embeddings([[1.0, 0.0], [0.0, 1.0]])
+    >>> prototypes_from_vectors(e, torch.tensor([[0.0, 2.0], [3.0, 0.0]])).assignment
+    tensor([1, 0])
+    """
+    if vectors.shape[1] != embeddings.dim:
+        raise InputError(
+            f"prototypes: expected vectors of dimension {embeddings.dim} as the embeddings, got "
+            f"{vectors.shape[1]}; analyse the layer that the prototypes live in (--layer projector)"
+        )
+    unit = to_sphere(vectors.float(), name="prototypes")
+    block = max(1, 16_777_216 // len(unit))  # rows at a time: 64 MB of cosines
+    parts = [(rows @ unit.T).argmax(1) for rows in embeddings.vectors.split(block)]
+    return Prototypes(
+        embeddings=embeddings,
+        assignment=torch.cat(parts),
+        vectors=unit,
+        names=tuple(str(p) for p in range(len(unit))),
+        source="own",
+    )

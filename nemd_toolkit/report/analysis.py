@@ -1,0 +1,48 @@
+"""One finished analysis: what was measured, what was found, the verdict, and where it came from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nemd_toolkit.findings import Finding, Verdict
+from nemd_toolkit.measures import Measures
+
+__all__ = ["Analysis", "Provenance"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What was analysed, and with what; enough to repeat it."""
+
+    source: str  # the name as given
+    sha256: str | None  # of the file; None for arrays in memory
+    layout: str  # of the checkpoint, or the format of the embeddings
+    layer: str | None  # of the encoder; None for embeddings
+    data: str | None  # the images that were embedded
+    seed: int
+    command: str  # that repeats the analysis
+    versions: dict[str, str]
+    device: str
+    seconds: float
+    notes: tuple[str, ...]  # what was done to the input, such as normalising rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """One finished analysis."""
+
+    measures: Measures
+    findings: tuple[Finding, ...]
+    verdict: Verdict
+    provenance: Provenance
+
+    def to_json(self) -> str:
+        """Give the document of schema nemd-report/1 as text."""
+        from nemd_toolkit.report.document import to_json
+
+        return to_json(self)
+
+    def write(self, folder: Path | str) -> Path:
+        """Write report.html, report.json, tables and figures; returns the path of the page."""
+        from nemd_toolkit.report.folder import write
+
+        return write(self, Path(folder))
