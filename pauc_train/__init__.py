@@ -1,1 +1,1 @@
-"""Training MoCo, PCL and PAUC."""
+"""Training of encoders by MoCo, PCL and PAUC: `pauc-train fit METHOD --data … --out DIR`."""

@@ -149,7 +149,7 @@ def _stage(shape: ResNetShape, width_in: int, stage: int, count: int) -> nn.Sequ
 
 
 def _shortcut(width_in: int, width_out: int, stride: int) -> nn.Sequential | None:
-    """A 1x1 convolution where shapes differ; None, and so no parameters, where they do not."""
+    """Make a 1x1 convolution where shapes differ; None, so no parameters, where they do not."""
     if stride == 1 and width_in == width_out:
         return None
     return nn.Sequential(

@@ -1,0 +1,189 @@
+"""What a training run can be told, each setting with one default and where that comes from.
+
+A recipe (TOML) changes defaults for a kind of data; a table in it named like a method changes them
+for that method only; `--set key=value` has the last word. "PCL" stands for its main_pcl.py.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from nemd_toolkit.encoders import ARCHITECTURES
+from nemd_toolkit.errors import InputError
+from pauc_train.views import VIEWS
+
+__all__ = ["Config", "load_config", "parse_setting", "recipe_for"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Settings of one run. Raises InputError for values that no run could use."""
+
+    # encoder
+    arch: str = "resnet50"  # PCL
+    head: Literal["linear", "mlp"] = "mlp"  # PCL-v2 (--mlp)
+    embedding_dim: int = 128  # PCL
+    image_size: int = 0  # 0: as the images are; folders: pixels of each side (ours)
+    # optimisation
+    epochs: int = 200  # PCL
+    batch_size: int = 256  # PCL
+    learning_rate: float = 0.03  # PCL; cosine schedule as PCL-v2 (--cos)
+    sgd_momentum: float = 0.9  # PCL
+    weight_decay: float = 1e-4  # PCL
+    # contrast
+    temperature: float = 0.2  # PCL; also the mean of φ
+    queue_size: int = 16384  # PCL, --pcl-r
+    key_momentum: float = 0.999  # PCL, --moco-m
+    views: str = "photos"  # a preset of views.py
+    # prototypes
+    clusters: tuple[int, ...] = (25000, 50000, 100000)  # PCL, for ImageNet-1K
+    warmup_epochs: int = 20  # PCL: epochs before the first clustering
+    negatives: int = 16384  # PCL, --pcl-r: other prototypes drawn as negatives
+    kmeans_iterations: int = 20  # PCL, faiss niter
+    kmeans_restarts: int = 5  # PCL, faiss nredo
+    # PAUC; the poster names these and gives no values: all ours, measured in reports/LOG.md
+    alpha: float = 0.1  # weight of p-align
+    beta: float = 0.5  # weight of p-uniform
+    gamma: float = 0.0  # weight of p-corr
+    align_power: float = 2.0  # s; as Wang & Isola
+    uniform_t: float = 2.0  # t; as Wang & Isola
+    corr_temperature: float = 0.1  # of the softmax that makes entries positive
+    # keeping
+    save_every: int = 5  # PCL: epochs between numbered checkpoints
+
+    def __post_init__(self) -> None:
+        _one_of("arch", self.arch, ARCHITECTURES)
+        _one_of("views", self.views, VIEWS)
+        _one_of("head", self.head, ("linear", "mlp"))
+        for name in _POSITIVE:
+            _at_least(name, getattr(self, name), 1)
+        for name in ("learning_rate", "temperature", "corr_temperature"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name}: expected more than 0, got {getattr(self, name)}")
+        for name in ("image_size", "warmup_epochs", "negatives", "weight_decay"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("sgd_momentum", "key_momentum"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name}: expected 0…1, got {getattr(self, name)}")
+        if not self.clusters or min(self.clusters) < 2:
+            raise InputError(
+                f"clusters: expected numbers of prototypes from 2, got {list(self.clusters)}; "
+                "give for instance [50, 100]"
+            )
+
+    def plain(self) -> dict[str, Any]:
+        """Give settings as numbers, strings and lists, for checkpoints and JSON."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+_POSITIVE = (
+    "embedding_dim",
+    "epochs",
+    "batch_size",
+    "queue_size",
+    "save_every",
+    "kmeans_iterations",
+    "kmeans_restarts",
+)
+
+
+def load_config(
+    method: str, recipe: Path | str | None = None, overrides: Mapping[str, Any] | None = None
+) -> Config:
+    """Read the recipe (a TOML file, or the name of a packaged one), then apply the overrides.
+
+    Raises InputError for an unknown setting, naming the closest known one, and for a wrong type.
+
+    >>> load_config("pcl", "digits", {"epochs": 3}).epochs
+    3
+    """
+    settings = _read(recipe) if recipe is not None else {}
+    tables = {key: value for key, value in settings.items() if isinstance(value, dict)}
+    general = {key: value for key, value in settings.items() if key not in tables}
+    for table in tables.values():
+        replace(Config(), **_typed(table))  # a misspelt setting must not wait for its method
+    return replace(Config(), **_typed({**general, **tables.get(method, {}), **(overrides or {})}))
+
+
+def recipe_for(data: str) -> str | None:
+    """Name of the packaged recipe for a data specification, if there is one.
+
+    >>> recipe_for("fashion-mnist:somewhere")
+    'fashion-mnist'
+    """
+    kind = data.partition(":")[0]
+    return kind if (_recipes() / f"{kind}.toml").is_file() else None
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Read one `key=value` of the command line; the value is TOML, or a bare word.
+
+    >>> parse_setting("clusters=[10, 20]"), parse_setting("arch=resnet18")
+    (('clusters', [10, 20]), ('arch', 'resnet18'))
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set: expected key=value, got {text!r}; for instance --set epochs=10")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _recipes() -> Any:  # importlib's Traversable moves between modules from 3.11 to 3.14
+    return resources.files("pauc_train") / "recipes"
+
+
+def _read(recipe: Path | str) -> dict[str, Any]:
+    packaged = _recipes() / f"{recipe}.toml"
+    try:
+        text = (packaged if packaged.is_file() else Path(recipe)).read_text(encoding="utf-8")
+        return tomllib.loads(text)
+    except OSError as error:
+        raise InputError(f"recipe: cannot read {recipe} ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe: expected TOML in {recipe}, got {error}") from None
+
+
+def _typed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _value(key, value) for key, value in settings.items()}
+
+
+def _value(key: str, value: Any) -> Any:
+    kinds = {field.name: field.type for field in fields(Config)}
+    if key not in kinds:
+        close = get_close_matches(key, kinds, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(kinds)}"
+        raise InputError(f"setting {key!r} is not known; {hint}")
+    kind = kinds[key]
+    if get_origin(kind) is tuple and isinstance(value, list | tuple):
+        if all(type(entry) is int for entry in value):
+            return tuple(value)
+    elif kind is float and type(value) in (int, float):
+        return float(value)
+    elif value in get_args(kind) if get_origin(kind) is Literal else type(value) is kind:
+        return value
+    raise InputError(f"{key}: expected {_name(kind)}, got {value!r}")
+
+
+def _name(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(get_args(kind))
+    if get_origin(kind) is tuple:
+        return "a list of whole numbers"
+    return {int: "a whole number", float: "a number", str: "a word"}[kind]
+
+
+def _one_of(name: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise InputError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+
+
+def _at_least(name: str, value: float, least: int) -> None:
+    if not value >= least:
+        raise InputError(f"{name}: expected at least {least}, got {value}")

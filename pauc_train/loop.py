@@ -1,0 +1,242 @@
+"""The training loop: epochs, log, checkpoints, and going on exactly where a run stopped.
+
+All randomness of an epoch comes from (seed, epoch), so that a checkpoint at the end of an epoch
+holds everything that the next one needs.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nemd_toolkit.encoders import build_resnet
+from nemd_toolkit.errors import InputError, NemdError
+from nemd_toolkit.images import Images
+from nemd_toolkit.progress import bar
+from pauc_train.config import Config, load_config, recipe_for
+from pauc_train.data import Pixels, apply, batches, open_split, pixels_of
+from pauc_train.method import Term, Training, total
+from pauc_train.methods import method_named
+from pauc_train.optim import make_optimizer, set_learning_rate
+from pauc_train.run_folder import RunFolder
+from pauc_train.saving import FORMAT, with_prefix, without_prefix
+from pauc_train.views import VIEWS
+
+__all__ = ["fit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Run:
+    identity: dict[str, Any]  # what must agree for a checkpoint to be gone on with
+    config: Config
+    seed: int
+    images: Images
+    pixels: Pixels
+    training: Training
+    optimizer: torch.optim.SGD
+    folder: RunFolder
+    device: torch.device
+
+
+def fit(
+    method: str,
+    data: str,
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    out: Path | str,
+    recipe: Path | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    say: Callable[[str], None] = lambda _: None,
+    on_epoch: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> Path:
+    """Train `method` on `data` and return the path of the last checkpoint, `out`/last.pt.
+
+    Without `recipe` the packaged one for the kind of data is taken. Where `out` holds a run of the
+    same settings, training goes on from its last epoch, with the same result as if it had never
+    stopped. `say` receives sentences for people; `on_epoch` the log's line of each epoch.
+
+    Raises InputError for settings or data that cannot be used and for an `out` of another run, and
+    NemdError when the loss is not finite.
+    """
+    overrides = dict(overrides or {})
+    if epochs is not None:
+        overrides["epochs"] = epochs
+    config = load_config(method, recipe or recipe_for(data), overrides)
+    folder = RunFolder(Path(out))
+    with _reproducible():
+        run = _prepare(method, data, config, seed, folder, device)
+        start = _restore(run, say)
+        with bar(f"training {method}", config.epochs) as advance:
+            advance(start)
+            for epoch in range(start, config.epochs):
+                on_epoch(_epoch(run, epoch))
+                advance(1)
+    return folder.last
+
+
+def _prepare(
+    method: str, data: str, config: Config, seed: int, folder: RunFolder, device: str
+) -> _Run:
+    images = open_split(data, "train", config.image_size)
+    _require_enough(images, config)
+    found = method_named(method)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_stream(seed, 0, "weights").initial_seed())
+        encoder = build_resnet(
+            config.arch, channels=images.channels, head=config.head, dim=config.embedding_dim
+        )
+    training = found.start(config, encoder, _stream(seed, 0, "queue"))
+    place = _device(device)
+    training.model.to(place).train()
+    return _Run(
+        identity={"method": method, "data": data, "seed": seed, "config": config.plain()},
+        config=config,
+        seed=seed,
+        images=images,
+        pixels=pixels_of(images),
+        training=training,
+        optimizer=make_optimizer(training.model, config),
+        folder=folder,
+        device=place,
+    )
+
+
+def _restore(run: _Run, say: Callable[[str], None]) -> int:
+    """Load the folder's last checkpoint if there is one; the number of the epoch to go on with."""
+    content = run.folder.resume(run.identity)
+    if content is None:
+        return 0
+    run.training.model.load_state_dict(without_prefix(content["state_dict"]))
+    run.optimizer.load_state_dict(content["optimizer"])
+    start = int(content["epoch"]) + 1
+    run.folder.keep_log_before(start)
+    say(f"resuming after epoch {start} of {run.config.epochs} from {run.folder.last}")
+    return start
+
+
+def _epoch(run: _Run, epoch: int) -> dict[str, Any]:
+    began = time.perf_counter()
+    rate = set_learning_rate(run.optimizer, epoch, run.config)
+    run.training.begin_epoch(
+        epoch, lambda function: apply(run.images, run.pixels, function, run.device)
+    )
+    draws = _stream(run.seed, epoch, "negatives")
+    seen = batches(
+        run.images,
+        run.pixels,
+        VIEWS[run.config.views],
+        batch_size=run.config.batch_size,
+        generator=_stream(run.seed, epoch, "views"),
+        device=run.device,
+    )
+    sums: dict[str, float] = {}
+    steps = 0
+    for batch in seen:
+        terms = run.training.loss(batch, draws)
+        loss = total(terms)
+        _require_finite(run, epoch, steps, loss, terms)
+        run.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        run.optimizer.step()
+        for name, term in {"loss": Term(value=loss), **terms}.items():
+            sums[name] = sums.get(name, 0.0) + float(term.value.detach())
+        steps += 1
+    means = {name: value / steps for name, value in sums.items()}
+    row = {
+        "epoch": epoch,
+        "steps": steps,
+        "loss": means.pop("loss"),
+        "terms": means,
+        "learning_rate": rate,
+        "clusterings": [
+            {"k": c.k, "objective": c.objective, "used": c.used} for c in run.training.clusterings
+        ],
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    _save(run, epoch, row)
+    return row
+
+
+def _save(run: _Run, epoch: int, row: dict[str, Any]) -> None:
+    run.folder.append_log(json.dumps(row))  # before the checkpoint: resuming drops surplus lines
+    content = {
+        "epoch": epoch,
+        "arch": run.config.arch,
+        "state_dict": with_prefix(run.training.model.state_dict()),
+        "optimizer": run.optimizer.state_dict(),
+        "nemd": {
+            "format": FORMAT,
+            **run.identity,
+            "image": run.pixels.plain(),
+            "prototypes": [clustering.plain() for clustering in run.training.clusterings],
+            "rng": {"seed": run.seed, "next_epoch": epoch + 1},
+            "log": row,
+        },
+    }
+    run.folder.save(content, numbered=(epoch + 1) % run.config.save_every == 0)
+
+
+def _require_finite(
+    run: _Run, epoch: int, step: int, loss: torch.Tensor, terms: Mapping[str, Term]
+) -> None:
+    if bool(torch.isfinite(loss)):
+        return
+    values = ", ".join(f"{name} {float(term.value.detach()):.4g}" for name, term in terms.items())
+    good = (
+        f"the last good checkpoint is {run.folder.last}" if epoch else "no checkpoint was written"
+    )
+    raise NemdError(
+        f"loss: expected a finite number, got {float(loss.detach())} in epoch {epoch}, step {step} "
+        f"({values}); {good}; try a lower learning_rate than {run.config.learning_rate:g} or a "
+        f"higher temperature than {run.config.temperature:g}, in a new folder"
+    )
+
+
+def _require_enough(images: Images, config: Config) -> None:
+    if images.count < config.batch_size:
+        raise InputError(
+            f"batch_size: expected at most {images.count} (the number of training images), got "
+            f"{config.batch_size}; lower it"
+        )
+    if images.count < max(config.clusters):
+        raise InputError(
+            f"clusters: expected at most {images.count} (the number of training images), got "
+            f"{max(config.clusters)}; ask for fewer prototypes, for instance --set "
+            f"clusters=[{max(2, images.count // 50)}]"
+        )
+
+
+def _stream(seed: int, epoch: int, purpose: str) -> torch.Generator:
+    """Make a generator of its own for each seed, epoch and purpose."""
+    words = np.random.SeedSequence([seed, epoch, *purpose.encode()]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA raises AssertionError
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device: cannot use {name!r} ({reason}); try cpu") from None
+    return device
+
+
+@contextmanager
+def _reproducible() -> Iterator[None]:
+    """Deterministic algorithms inside; the setting found is put back after."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)

@@ -1,0 +1,61 @@
+"""Checkpoints in PCL's layout, with what PCL leaves out under the key `nemd`.
+
+Only tensors, dicts, lists, strings and numbers: `torch.load(weights_only=True)` reads them.
+"""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.files import replacing
+
+__all__ = ["FORMAT", "read_checkpoint", "with_prefix", "without_prefix", "write_checkpoint"]
+
+FORMAT = "pauc-train/1"
+_PREFIX = "module."  # PCL saves from DistributedDataParallel
+
+
+def with_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Keys as PCL writes them: `module.encoder_q.conv1.weight`."""
+    return {_PREFIX + key: value for key, value in state.items()}
+
+
+def without_prefix(state: Mapping[str, Tensor], part: str = "") -> dict[str, Tensor]:
+    """Inverse of `with_prefix`; with `part` only the keys below it, without its name.
+
+    >>> without_prefix({"module.a.x": torch.ones(1), "module.b": torch.ones(1)}, "a.")
+    {'x': tensor([1.])}
+    """
+    start = _PREFIX + part
+    return {key[len(start) :]: value for key, value in state.items() if key.startswith(start)}
+
+
+def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write atomically: after any failure the old file is still whole."""
+    with replacing(path) as part:
+        torch.save(dict(content), part)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read one of our checkpoints onto the CPU, executing nothing of it.
+
+    Raises InputError for a file that is missing, broken or not ours.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"checkpoint: expected a file, found nothing at {path}") from None
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"checkpoint: cannot read {path} ({reason[:120]})") from None
+    if not isinstance(content, dict) or content.get("nemd", {}).get("format") != FORMAT:
+        raise InputError(
+            f"checkpoint: expected one written by pauc-train ({FORMAT}), got another file at "
+            f"{path}; `nemd inspect` reads other layouts"
+        )
+    return content

@@ -1,0 +1,162 @@
+"""Random views of a batch of images, on tensors, each image with its own draw.
+
+Images are (b, c, h, w) in [0, 1] and stay so. All randomness comes from an explicit generator on
+the CPU; the same generator state gives the same views.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from nemd_toolkit.errors import InputError
+
+__all__ = ["VIEWS", "Views", "random_view"]
+
+_GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601, as Pillow converts to grey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """How strongly to change images; the defaults change nothing."""
+
+    rotation: float = 0.0  # greatest angle, in degrees
+    area: tuple[float, float] = (1.0, 1.0)  # least and greatest part of the area that is seen
+    stretch: float = 1.0  # greatest ratio of sides, in either direction
+    shift: float = 0.0  # greatest shift, as part of the side
+    inside: bool = False  # keep the window inside the image: a random resized crop
+    flip: float = 0.0  # probability of a left-right flip
+    brightness: float = 0.0  # factor in 1 ± brightness
+    contrast: float = 0.0  # factor in 1 ± contrast, about the image's mean
+    saturation: float = 0.0  # factor in 1 ± saturation, about grey; colour images only
+    grey: float = 0.0  # probability of losing all colour; colour images only
+    noise: float = 0.0  # standard deviation
+    erase: float = 0.0  # probability of a rectangle set to 0
+    erase_area: tuple[float, float] = (0.02, 0.2)  # part of the area erased
+
+
+VIEWS: dict[str, Views] = {
+    # ours: strokes change their meaning when flipped
+    "digits": Views(
+        rotation=15.0,
+        area=(0.7, 1.3),
+        stretch=1.2,
+        shift=0.1,
+        brightness=0.2,
+        noise=0.05,
+        erase=0.25,
+    ),
+    # ours: clothes keep theirs
+    "clothes": Views(
+        area=(0.3, 1.0), stretch=4 / 3, inside=True, flip=0.5, brightness=0.4, contrast=0.4
+    ),
+    # PCL-v2's crop, flip, grey and jitter; without hue and blur
+    "photos": Views(
+        area=(0.2, 1.0),
+        stretch=4 / 3,
+        inside=True,
+        flip=0.5,
+        brightness=0.4,
+        contrast=0.4,
+        saturation=0.4,
+        grey=0.2,
+    ),
+}
+
+
+def random_view(
+    images: Float[Tensor, "b c h w"], views: Views, generator: torch.Generator
+) -> Float[Tensor, "b c h w"]:
+    """One random view of every image, of the same size, in [0, 1].
+
+    Raises InputError for images outside [0, 1].
+
+    >>> images = torch.rand(2, 1, 4, 4)
+    >>> torch.equal(random_view(images, Views(), torch.Generator()), images)
+    True
+    """
+    if len(images) and not 0 <= float(images.min()) <= float(images.max()) <= 1:
+        raise InputError("views: expected pixels in [0, 1]; divide by the greatest possible value")
+    images = _geometry(images, views, generator)
+    images = _colour(images, views, generator)
+    if views.noise > 0:
+        images = images + views.noise * torch.randn(images.shape, generator=generator)
+    if views.erase > 0:
+        images = _erase(images, views, generator)
+    return images.clamp(0, 1)
+
+
+def _uniform(b: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    return low + (high - low) * torch.rand(b, generator=generator)
+
+
+def _geometry(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
+    """Sample each image through a random affine window; outside the image is 0."""
+    b = len(images)
+    angle = _uniform(b, -views.rotation, views.rotation, generator) * (math.pi / 180)
+    area = _uniform(b, *views.area, generator)
+    log_ratio = _uniform(b, -math.log(views.stretch), math.log(views.stretch), generator)
+    width = (area * log_ratio.exp()).sqrt()
+    height = (area / log_ratio.exp()).sqrt()
+    if views.inside:
+        width, height = width.clamp_max(1.0), height.clamp_max(1.0)
+        reach_x, reach_y = 1.0 - width, 1.0 - height
+    else:  # the coordinates -1…1 of affine_grid span two sides' halves
+        reach_x = reach_y = torch.full((b,), 2.0 * views.shift)
+    x = _uniform(b, -1, 1, generator) * reach_x
+    y = _uniform(b, -1, 1, generator) * reach_y
+    mirror = 1.0 - 2.0 * (torch.rand(b, generator=generator) < views.flip).float()
+    if not _moves(views):
+        return images
+    aspect = images.shape[2] / images.shape[3]  # rotation is in pixels, coordinates are not
+    cos, sin = angle.cos(), angle.sin()
+    rows = [mirror * width * cos, -height * sin * aspect, x]
+    rows += [mirror * width * sin / aspect, height * cos, y]
+    window = torch.stack(rows, dim=1).view(b, 2, 3)
+    size = list(images.shape)
+    grid = F.affine_grid(window, size, align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False, padding_mode="zeros")
+
+
+def _moves(views: Views) -> bool:
+    still = views.area == (1.0, 1.0) and views.stretch == 1.0
+    return not (still and views.rotation == 0 and views.shift == 0 and views.flip == 0)
+
+
+def _colour(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
+    b, c = images.shape[:2]
+    if views.brightness > 0:
+        factor = _uniform(b, 1 - views.brightness, 1 + views.brightness, generator)
+        images = (images * factor.view(b, 1, 1, 1)).clamp(0, 1)
+    if views.contrast > 0:
+        factor = _uniform(b, 1 - views.contrast, 1 + views.contrast, generator)
+        mean = images.mean((1, 2, 3), keepdim=True)
+        images = (mean + factor.view(b, 1, 1, 1) * (images - mean)).clamp(0, 1)
+    if c == 3 and (views.saturation > 0 or views.grey > 0):
+        grey = (images * torch.tensor(_GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        factor = _uniform(b, 1 - views.saturation, 1 + views.saturation, generator)
+        lost = torch.rand(b, generator=generator) < views.grey
+        factor = torch.where(lost, 0.0, factor)
+        images = (grey + factor.view(b, 1, 1, 1) * (images - grey)).clamp(0, 1)
+    return images
+
+
+def _erase(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
+    """Set one rectangle of some images to 0; it may reach over the edge."""
+    b, _, h, w = images.shape
+    area = _uniform(b, *views.erase_area, generator)
+    ratio = _uniform(b, math.log(0.5), math.log(2.0), generator).exp()
+    half_y = (area * ratio).sqrt() * h / 2
+    half_x = (area / ratio).sqrt() * w / 2
+    middle_y = _uniform(b, 0, h, generator)
+    middle_x = _uniform(b, 0, w, generator)
+    chosen = torch.rand(b, generator=generator) < views.erase
+    y = torch.arange(h) + 0.5
+    x = torch.arange(w) + 0.5
+    in_rows = (y[None] - middle_y[:, None]).abs() < half_y[:, None]  # (b, h)
+    in_columns = (x[None] - middle_x[:, None]).abs() < half_x[:, None]  # (b, w)
+    hole = chosen[:, None, None] & in_rows[:, :, None] & in_columns[:, None, :]
+    return images.masked_fill(hole[:, None], 0.0)
