@@ -184,6 +184,6 @@ def _one_of(name: str, value: str, known: Any) -> None:
         raise InputError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
 
 
-def _at_least(name: str, value: float, least: int) -> None:
+def _at_least(name: str, value: int | float, least: int) -> None:
     if not value >= least:
         raise InputError(f"{name}: expected at least {least}, got {value}")

@@ -42,6 +42,16 @@ class Pixels:
             "std": list(self.std),
         }
 
+    @classmethod
+    def from_plain(cls, stored: dict[str, Any]) -> "Pixels":
+        """Read what `plain` gave."""
+        return cls(
+            channels=stored["channels"],
+            size=(stored["size"][0], stored["size"][1]),
+            mean=tuple(stored["mean"]),
+            std=tuple(stored["std"]),
+        )
+
 
 def open_split(data: str, split: str, image_size: int) -> Images:
     """Open images; `image_size` 0 leaves their size as it is."""

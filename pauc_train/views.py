@@ -106,8 +106,8 @@ def _geometry(images: Tensor, views: Views, generator: torch.Generator) -> Tenso
         reach_x, reach_y = 1.0 - width, 1.0 - height
     else:  # the coordinates -1…1 of affine_grid span two sides' halves
         reach_x = reach_y = torch.full((b,), 2.0 * views.shift)
-    x = _uniform(b, -1, 1, generator) * reach_x
-    y = _uniform(b, -1, 1, generator) * reach_y
+    x = _uniform(b, -1.0, 1.0, generator) * reach_x
+    y = _uniform(b, -1.0, 1.0, generator) * reach_y
     mirror = 1.0 - 2.0 * (torch.rand(b, generator=generator) < views.flip).float()
     if not _moves(views):
         return images
@@ -151,8 +151,8 @@ def _erase(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
     ratio = _uniform(b, math.log(0.5), math.log(2.0), generator).exp()
     half_y = (area * ratio).sqrt() * h / 2
     half_x = (area / ratio).sqrt() * w / 2
-    middle_y = _uniform(b, 0, h, generator)
-    middle_x = _uniform(b, 0, w, generator)
+    middle_y = _uniform(b, 0.0, float(h), generator)
+    middle_x = _uniform(b, 0.0, float(w), generator)
     chosen = torch.rand(b, generator=generator) < views.erase
     y = torch.arange(h) + 0.5
     x = torch.arange(w) + 0.5

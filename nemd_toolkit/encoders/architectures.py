@@ -16,6 +16,7 @@ ARCHITECTURES: dict[str, ResNetShape] = {
     "resnet101": ResNetShape(block="bottleneck", blocks=(3, 4, 23, 3)),
     # ours: 3x3 stem, no max-pool, for images of 8 to 64 pixels
     "resnet8-small": ResNetShape(blocks=(1, 1, 1), width=32, stem="small"),
+    "resnet8-strided": ResNetShape(blocks=(1, 1, 1), width=32, stem="imagenet"),  # its stem halves
     "resnet10-small": ResNetShape(blocks=(1, 1, 1, 1), width=32, stem="small"),
     "resnet18-small": ResNetShape(blocks=(2, 2, 2, 2), width=64, stem="small"),
 }

@@ -50,6 +50,7 @@ class ResNetShape:
 class ResNet(nn.Module):
     """A stem, up to four stages, average pooling, and a head `fc` where there is one.
 
+    >>> import torch
     >>> net = ResNet(ResNetShape(blocks=(1, 1), width=8, stem="small", channels=1, dim=4))
     >>> net(torch.zeros(2, 1, 8, 8)).shape, net.features(torch.zeros(2, 1, 8, 8)).shape
     (torch.Size([2, 4]), torch.Size([2, 16]))

@@ -1,0 +1,94 @@
+"""The command `pauc-train`: results on stdout, the rest on stderr, exit code 2 for misuse."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nemd_toolkit.errors import NemdError
+from nemd_toolkit.progress import show_progress
+from pauc_train.config import parse_setting
+from pauc_train.evaluate import evaluate
+from pauc_train.loop import fit
+from pauc_train.methods import METHODS
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Train encoders with prototypes, and without for comparison.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command("fit")
+def fit_command(
+    method: Annotated[str, typer.Argument(help="moco, pcl, pauc: see `pauc-train methods`")],
+    data: Annotated[str, typer.Option(help="digits, fashion-mnist:DIR or folder:DIR")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; a stopped run there goes on.")],
+    epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
+    seed: int = 0,
+    recipe: Annotated[
+        Path | None, typer.Option(help="TOML file. Default: by kind of data.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value; as often as needed")
+    ] = None,
+    device: str = "cpu",
+    quiet: bool = False,
+) -> None:
+    """Train METHOD and print the path of the last checkpoint."""
+    with show_progress(not quiet):
+        last = fit(
+            method,
+            data,
+            epochs=epochs,
+            seed=seed,
+            out=out,
+            recipe=recipe,
+            overrides=dict(parse_setting(text) for text in settings or []),
+            device=device,
+            say=lambda text: None if quiet else typer.echo(text, err=True),
+        )
+    typer.echo(str(last))
+
+
+@app.command("methods")
+def methods_command() -> None:
+    """Print the table of methods: name, year, paper."""
+    for method in METHODS.values():
+        typer.echo(f"{method.name:<6} {method.title:<8} {method.year}  {method.paper}")
+
+
+@app.command("evaluate")
+def evaluate_command(
+    checkpoint: Path,
+    data: Annotated[str | None, typer.Option(help="Default: what it was trained on.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    device: str = "cpu",
+) -> None:
+    """Print kNN and linear-probe accuracy of the backbone on held-out images."""
+    found = evaluate(checkpoint, data, device=device)
+    if as_json:
+        typer.echo(json.dumps(found.plain()))
+        return
+    typer.echo(f"kNN           {found.knn:.4f}   (k=20, backbone of the query encoder)")
+    typer.echo(f"linear probe  {found.linear_probe:.4f}")
+    typer.echo(f"raw pixels    {found.pixels_knn:.4f}   (the same kNN, without any training)")
+    typer.echo(f"images        {found.train_count} for reference, {found.test_count} held out")
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one sentence on stderr and exit code 2."""
+    try:
+        app(prog_name="pauc-train")
+    except NemdError as error:
+        typer.echo(f"pauc-train: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

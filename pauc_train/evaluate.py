@@ -1,0 +1,83 @@
+"""What a trained encoder is worth: kNN and linear probe on frozen features, held-out images."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nemd_toolkit.encoders import resnet_from_state_dict
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.images import Images
+from nemd_toolkit.measures.quality import knn_accuracy, linear_probe_accuracy
+from pauc_train.data import Pixels, apply, open_split
+from pauc_train.saving import read_checkpoint, without_prefix
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Accuracies on held-out images, in [0, 1]; `pixels_knn` is what no training at all gives."""
+
+    knn: float  # k=20, weights exp(cosine / 0.07)
+    linear_probe: float
+    pixels_knn: float
+    train_count: int
+    test_count: int
+    layer: str
+
+    def plain(self) -> dict[str, Any]:
+        """Give the numbers as JSON does."""
+        return asdict(self)
+
+
+def evaluate(checkpoint: Path | str, data: str | None = None, *, device: str = "cpu") -> Evaluation:
+    """Evaluate the query encoder's backbone on the held-out part of `data`.
+
+    Without `data` the images it was trained on. Raises InputError for checkpoints of other
+    programs, images without labels or held-out part, and images of another shape.
+    """
+    content = read_checkpoint(Path(checkpoint))
+    about = content["nemd"]
+    pixels = Pixels.from_plain(about["image"])
+    encoder = resnet_from_state_dict(without_prefix(content["state_dict"], "encoder_q."))
+    place = torch.device(device)
+    encoder.to(place).eval()
+    spec = data or about["data"]
+    train, test = (
+        open_split(spec, split, about["config"]["image_size"]) for split in ("train", "test")
+    )
+    known, wanted = _labels(train, pixels), _labels(test, pixels)
+    seen, held = (apply(part, pixels, encoder.features, place).cpu() for part in (train, test))
+    return Evaluation(
+        knn=knn_accuracy(seen, known, held, wanted),
+        linear_probe=linear_probe_accuracy(seen, known, held, wanted),
+        pixels_knn=knn_accuracy(_raw(train), known, _raw(test), wanted),
+        train_count=train.count,
+        test_count=test.count,
+        layer="backbone",
+    )
+
+
+def _labels(images: Images, pixels: Pixels) -> NDArray[np.int64]:
+    if images.labels is None:
+        raise InputError(
+            f"evaluate: expected labelled images, got none with labels in {images.name}; "
+            "use data with classes, such as a folder with one subfolder for each class"
+        )
+    if (images.channels, images.size) != (pixels.channels, pixels.size):
+        raise InputError(
+            f"evaluate: expected images of {pixels.channels} channels and {pixels.size} pixels as "
+            f"in training, got {images.channels} and {images.size}; give the training's data"
+        )
+    return images.labels
+
+
+def _raw(images: Images) -> Tensor:
+    """Pixels in [0, 1], one image a row."""
+    parts = [images.batch(part).flatten(1) for part in torch.arange(images.count).split(512)]
+    return torch.cat(parts)
