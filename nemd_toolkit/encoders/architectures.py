@@ -15,6 +15,7 @@ ARCHITECTURES: dict[str, ResNetShape] = {
     "resnet50": ResNetShape(block="bottleneck", blocks=(3, 4, 6, 3)),
     "resnet101": ResNetShape(block="bottleneck", blocks=(3, 4, 23, 3)),
     # ours: 3x3 stem, no max-pool, for images of 8 to 64 pixels
+    "resnet8-tiny": ResNetShape(blocks=(1, 1, 1), width=16, stem="small"),
     "resnet8-small": ResNetShape(blocks=(1, 1, 1), width=32, stem="small"),
     "resnet8-strided": ResNetShape(blocks=(1, 1, 1), width=32, stem="imagenet"),  # its stem halves
     "resnet10-small": ResNetShape(blocks=(1, 1, 1, 1), width=32, stem="small"),

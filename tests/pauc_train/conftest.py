@@ -1,0 +1,46 @@
+"""A tiny run that every test of the trainer can afford."""
+
+import numpy as np
+import pytest
+import torch
+
+from nemd_toolkit.encoders import ResNet, ResNetShape
+from pauc_train.config import Config
+from pauc_train.expectation import cluster
+
+TINY = {
+    "epochs": 4,
+    "batch_size": 256,
+    "embedding_dim": 8,
+    "clusters": [4, 6],
+    "queue_size": 300,
+    "warmup_epochs": 1,
+    "save_every": 2,
+    "arch": "resnet8-tiny",
+}
+
+
+@pytest.fixture
+def tiny():
+    return dict(TINY)
+
+
+@pytest.fixture
+def encoder():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return ResNet(ResNetShape(blocks=(1,), width=4, stem="small", channels=1, dim=5))
+
+
+@pytest.fixture
+def config():
+    return Config(
+        embedding_dim=5, queue_size=12, clusters=(3, 4), warmup_epochs=0, negatives=2, alpha=0.7,
+        beta=0.5, gamma=0.3, key_momentum=0.9,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def clusterings(config):
+    points = torch.from_numpy(np.random.default_rng(0).normal(size=(40, 5))).float()
+    return cluster(torch.nn.functional.normalize(points, dim=1), config)

@@ -1,0 +1,168 @@
+"""What MoCo, PCL and PAUC add up, against slow references, by hand, and where gradients go."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pauc_train.config import Config
+from pauc_train.contrast import ContrastTraining, Step
+from pauc_train.expectation import Clustering
+from pauc_train.method import Batch, total
+from pauc_train.methods import METHODS, moco, pauc, pcl
+
+
+def make_step(config, clusterings, *, n=9):
+    generator = torch.Generator().manual_seed(3)
+
+    def rows(count):
+        return F.normalize(torch.randn(count, 5, generator=generator), dim=1)
+
+    return Step(
+        query=rows(n),
+        key=rows(n),
+        queue=rows(12),
+        indices=torch.arange(n) * 3,
+        clusterings=clusterings,
+        config=config,
+        generator=torch.Generator().manual_seed(1),
+    )
+
+
+def slow_info_nce(step, temperature):
+    losses = []
+    for q, k in zip(step.query, step.key, strict=True):
+        positive = math.exp(float(q @ k) / temperature)
+        negatives = sum(math.exp(float(q @ other) / temperature) for other in step.queue)
+        losses.append(-math.log(positive / (positive + negatives)))
+    return sum(losses) / len(losses)
+
+
+def slow_proto_nce(step, clustering):
+    """All prototypes are columns: with few of them, all that are absent are drawn."""
+    losses = []
+    for q, index in zip(step.query, step.indices, strict=True):
+        own = int(clustering.assignment[index])
+        parts = [
+            math.exp(float(q @ c) / float(phi))
+            for c, phi in zip(clustering.centroids, clustering.phi, strict=True)
+        ]
+        losses.append(-math.log(parts[own] / sum(parts)))
+    return sum(losses) / len(losses)
+
+
+def slow_prototypes(vectors, assignment):
+    """Mean direction of each cluster present, in the order of the clusters' numbers."""
+    found = {}
+    for vector, cluster in zip(vectors.tolist(), assignment.tolist(), strict=True):
+        old = found.get(cluster, [0.0] * len(vector))
+        found[cluster] = [a + b for a, b in zip(old, vector, strict=True)]
+    sums = [found[cluster] for cluster in sorted(found)]
+    return [[x / math.sqrt(sum(y * y for y in row)) for x in row] for row in sums]
+
+
+def slow_pauc(step, clustering):
+    assignment = clustering.assignment[step.indices]
+    ours, theirs = slow_prototypes(step.query, assignment), slow_prototypes(step.key, assignment)
+    align = sum(math.dist(a, b) ** 2 for a, b in zip(ours, theirs, strict=True)) / len(ours)
+    pairs = [(a, b) for a in ours for b in ours if a is not b]
+    spread = sum(math.exp(-2 * math.dist(a, b) ** 2) for a, b in pairs) / len(pairs)
+
+    def simplex(row):
+        parts = [math.exp(x / 0.1) for x in row]
+        return [part / sum(parts) for part in parts]
+
+    correlation = 0.0
+    for a, b in pairs:
+        p, q = simplex(a), simplex(b)
+        correlation += sum(x * math.log(y / x) for x, y in zip(p, q, strict=True)) / len(pairs)
+    return align, spread, correlation
+
+
+def test_moco_is_info_nce_alone(config, clusterings):
+    step = make_step(config, clusterings)
+    terms = moco.terms(step)
+    assert list(terms) == ["info_nce"]
+    assert float(total(terms)) == pytest.approx(slow_info_nce(step, 0.2), rel=1e-5)
+
+
+def test_pcl_is_info_nce_plus_the_mean_proto_nce(config, clusterings):
+    step = make_step(config, clusterings)
+    expected = slow_info_nce(step, 0.2)
+    expected += sum(slow_proto_nce(step, c) for c in clusterings) / len(clusterings)
+    assert float(total(pcl.terms(step))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_pauc_is_pcl_plus_three_weighted_terms(config, clusterings):
+    step = make_step(config, clusterings)
+    terms = pauc.terms(step)
+    slow = [slow_pauc(step, c) for c in clusterings]
+    means = [sum(values) / len(values) for values in zip(*slow, strict=True)]
+    for name, expected in zip(("p_align", "p_uniform", "p_corr"), means, strict=True):
+        assert float(terms[name].value) == pytest.approx(expected, rel=1e-4)
+    expected = float(total(pcl.terms(step))) + 0.7 * means[0] + 0.5 * means[1] + 0.3 * means[2]
+    assert float(total(terms)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_values_by_hand():
+    """Two samples on the axes of the plane, each its own prototype, both temperatures 1."""
+    plane = torch.eye(2)
+    clustering = Clustering(
+        centroids=plane, assignment=torch.tensor([0, 1]), phi=torch.ones(2), objective=0.0, used=2
+    )
+    step = Step(
+        query=plane,
+        key=plane.flip(0),
+        queue=-plane,
+        indices=torch.tensor([0, 1]),
+        clusterings=(clustering,),
+        config=Config(temperature=1.0, corr_temperature=1.0),
+        generator=torch.Generator(),
+    )
+    values = {name: float(term.value) for name, term in pauc.terms(step).items()}
+    e = math.e
+    assert values == pytest.approx(
+        {
+            "info_nce": math.log(1 + 1 + 1 / e),  # logits 0 for the key, -1 and 0 in the queue
+            "proto_nce": math.log(1 + 1 / e),
+            "p_align": 2.0,
+            "p_uniform": math.exp(-4),
+            "p_corr": -(e - 1) / (e + 1),  # (p - q)(ln p - ln q) with ln p - ln q = 1
+        },
+        rel=1e-5,
+    )
+
+
+@pytest.mark.parametrize("name", ["pcl", "pauc"])
+def test_in_warm_up_only_info_nce_remains(name, config):
+    step = make_step(config, ())
+    terms = {"pcl": pcl.terms, "pauc": pauc.terms}[name](step)
+    assert list(terms) == ["info_nce"]
+
+
+@pytest.mark.parametrize("term", ["info_nce", "proto_nce", "p_align", "p_uniform", "p_corr"])
+def test_each_term_moves_the_query_encoder_and_only_it(term, config, encoder):
+    training = METHODS["pauc"].start(config, encoder, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(40, 1, 8, 8, generator=generator)
+    training.model.train()
+    training.begin_epoch(0, lambda function: function(images))
+    second = torch.rand(20, 1, 8, 8, generator=generator)
+    batch = Batch(first=images[:20], second=second, indices=torch.arange(20))
+    terms = training.loss(batch, generator)
+    terms[term].value.backward()
+    gradient = training.model.encoder_q.conv1.weight.grad
+    assert float(gradient.abs().max()) > 1e-7
+    assert all(p.grad is None for p in training.model.encoder_k.parameters())
+    assert not training.clusterings[0].centroids.requires_grad
+
+
+def test_a_step_follows_then_encodes_then_moves_the_queue_on(config, encoder):
+    training = METHODS["moco"].start(config, encoder, torch.Generator().manual_seed(0))
+    assert isinstance(training, ContrastTraining)
+    images = torch.rand(4, 1, 8, 8)
+    training.loss(Batch(first=images, second=images, indices=torch.arange(4)), torch.Generator())
+    assert int(training.model.queue_ptr) == 4
+    # encoders were equal and so were the images, and batch statistics are the batch's own
+    torch.testing.assert_close(training.model.queue[:, :4].T, training.model.query(images).detach())

@@ -1,0 +1,76 @@
+"""kNN and linear probe: hand-checked votes, and scikit-learn as a reference."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.measures.quality import knn_accuracy, linear_probe_accuracy
+
+
+def at(*degrees):
+    """Points of the circle."""
+    radians = torch.tensor(degrees, dtype=torch.float64) * math.pi / 180
+    return torch.stack([radians.cos(), radians.sin()], dim=1)
+
+
+def blobs(n, spread, seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, n)
+    centres = np.random.default_rng(0).normal(size=(4, 6))
+    return torch.from_numpy(centres[labels] + spread * rng.normal(size=(n, 6))), labels
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (7, 0.07), (20, 0.5)])
+def test_knn_is_scikit_learns_with_the_same_weights(k, temperature):
+    (train, known), (test, wanted) = blobs(200, 0.9, 1), blobs(150, 0.9, 2)
+    reference = KNeighborsClassifier(
+        k, metric="cosine", weights=lambda distance: np.exp((1 - distance) / temperature)
+    )
+    expected = reference.fit(train.numpy(), known).score(test.numpy(), wanted)
+    ours = knn_accuracy(train, known, test, wanted, k=k, temperature=temperature)
+    assert 0.5 < expected < 1
+    assert ours == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_near_neighbour_outweighs_two_far_ones_at_low_temperature_only():
+    train, known = at(10, 50, -50), np.array([0, 1, 1])
+    test, wanted = at(0), np.array([0])
+    # cosines .985, .643, .643: exp((.985-.643)/T) > 2 below T = .49
+    assert knn_accuracy(train, known, test, wanted, k=3, temperature=0.07) == 1.0
+    assert knn_accuracy(train, known, test, wanted, k=3, temperature=0.6) == 0.0
+
+
+def test_knn_ignores_lengths_and_survives_zero_rows():
+    train, known = at(0, 90) * torch.tensor([[1e-3], [1e3]]), np.array([0, 1])
+    test = torch.cat([at(10) * 50, torch.zeros(1, 2, dtype=torch.float64)])
+    assert knn_accuracy(train, known, test, np.array([0, 1]), k=1) in (0.5, 1.0)
+
+
+def test_knn_with_fewer_rows_than_k_lets_all_vote():
+    assert knn_accuracy(at(0, 5, 180), np.array([1, 1, 0]), at(0), np.array([1]), k=20) == 1.0
+
+
+def test_linear_probe_separates_what_a_line_separates_and_not_what_it_does_not():
+    line = torch.tensor([[-3.0], [-2.0], [2.0], [3.0]])
+    assert linear_probe_accuracy(line, np.array([0, 0, 1, 1]), line, np.array([0, 0, 1, 1])) == 1.0
+    cross = torch.tensor([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]])
+    xor = np.array([0, 0, 1, 1])
+    assert linear_probe_accuracy(cross, xor, cross, xor) <= 0.75
+
+
+def test_linear_probe_does_not_depend_on_scale():
+    (train, known), (test, wanted) = blobs(200, 0.9, 1), blobs(150, 0.9, 2)
+    scale = torch.logspace(-3, 3, 6, dtype=torch.float64)
+    plain = linear_probe_accuracy(train, known, test, wanted)
+    assert linear_probe_accuracy(train * scale, known, test * scale, wanted) == plain
+
+
+def test_labels_of_another_length_are_refused():
+    with pytest.raises(InputError, match="labels"):
+        knn_accuracy(at(0, 1), np.array([0]), at(0), np.array([0]))
+    with pytest.raises(InputError, match="two classes"):
+        linear_probe_accuracy(at(0, 1), np.array([1, 1]), at(0), np.array([1]))
