@@ -1,1 +1,1 @@
-"""Drawing measures; nothing is computed here."""
+"""Draw functions: measures in, matplotlib Figure out. They compute nothing."""
