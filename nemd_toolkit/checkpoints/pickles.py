@@ -86,8 +86,8 @@ got a request for builtins.print; nothing was run, save state dicts and plain va
             f"{path}: expected a checkpoint saved by torch.save or safetensors, got bytes that "
             "are neither; the file is damaged or of another kind, copy or save it again"
         ) from None
-    if machine.protocol != _PROTOCOL:
-        raise machine.foreign(f"protocol {machine.protocol}")
+    if machine.protocols != {_PROTOCOL}:
+        raise machine.foreign(", ".join(map(str, sorted(machine.protocols))) or "an older one")
     return result, machine.claims
 
 
@@ -98,7 +98,7 @@ class _Machine:
     outer: list[list[Any]] = field(default_factory=list)  # stacks below each open mark
     memo: dict[int, Any] = field(default_factory=dict)
     claims: dict[str | int, Claim] = field(default_factory=dict)
-    protocol: int = 0
+    protocols: set[int] = field(default_factory=set)
 
     def step(self, code: str, argument: Any) -> None:
         if code in _PLAIN:
@@ -195,10 +195,6 @@ def _memorise(machine: _Machine, place: int | None) -> None:
     machine.memo[len(machine.memo) if place is None else place] = machine.stack[-1]
 
 
-def _note_protocol(machine: _Machine, protocol: int) -> None:
-    machine.protocol = protocol
-
-
 _FRAMING = {"FRAME", "STOP"}
 _PLAIN = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINSTRING"} | {
     # not torch's, but needed to name what a pickle of another protocol asks for
@@ -206,7 +202,7 @@ _PLAIN = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINSTRIN
 }
 _UNREAD = {"NONE", "NEWTRUE", "NEWFALSE", "BINFLOAT", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET"}
 _ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
-    "PROTO": _note_protocol,
+    "PROTO": lambda machine, protocol: machine.protocols.add(protocol),
     "GLOBAL": _Machine.name,
     "INST": _Machine.name,
     "STACK_GLOBAL": _Machine.name,

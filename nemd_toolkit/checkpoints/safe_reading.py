@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import pickle
 import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
@@ -63,7 +64,9 @@ def read_content(path: Path | str) -> Content:
     path = Path(path)
     read = _reader(path)
     try:
-        return Content(path=path, data=read(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pickletools and torch remark on damaged bytes
+            return Content(path=path, data=read(path))
     except _GARBAGE as error:
         said = str(error).rpartition("WeightsUnpickler error:")[2]  # torch puts advice around it
         raise InputError(
@@ -119,7 +122,7 @@ def _read_safetensors(path: Path) -> Any:
 
 def _read_legacy(path: Path) -> Any:
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as stream:
-        # magic number, protocol version, system, object; storages follow as plain bytes
+        # magic number, protocol version, system, object, keys; storages follow as plain bytes
         first, _ = follow_pickle(stream, path)
         if first != _LEGACY_MAGIC:
             raise InputError(
@@ -129,6 +132,7 @@ def _read_legacy(path: Path) -> Any:
         follow_pickle(stream, path)
         follow_pickle(stream, path)
         _, claims = follow_pickle(stream, path)
+        follow_pickle(stream, path)
         claimed, left = sum(claim.size for claim in claims.values()), len(stream) - stream.tell()
     if claimed > left:
         raise UnsafeFile(

@@ -1,0 +1,263 @@
+"""Reading and writing Embeddings: .npy, .npz, .pt, .safetensors, .parquet.
+
+Nothing is unpickled into objects, sizes in headers are checked against the file first, and writing
+is atomic.
+"""
+
+import tokenize
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from io import BufferedIOBase
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nemd_toolkit.checkpoints import Content, embedding_columns, read_content
+from nemd_toolkit.embedding_tables import read_parquet, write_parquet
+from nemd_toolkit.embeddings import Embeddings
+from nemd_toolkit.errors import InputError, UnsafeFile
+from nemd_toolkit.files import replacing
+
+__all__ = ["embeddings_from", "load_embeddings", "save_embeddings"]
+
+Columns = Mapping[str, Any]
+_COLUMNS = ("labels", "groups", "ids")
+_VECTORS = ("vectors", "embeddings")
+_PACKED = 1 << 30  # bytes from which an archive entry must not shrink…
+_RATIO = 100  # …to less than one part in this many: real embeddings never do
+
+# What zipfile and NumPy's header parser raise on damaged files.
+_GARBAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    SyntaxError,
+    tokenize.TokenError,
+    RuntimeError,  # encrypted, or packed by a method Python does not know
+)
+
+
+def load_embeddings(path: Path | str) -> Embeddings:
+    """Read embeddings; the suffix tells the format.
+
+    .npy holds the (n, d) array; .npz, .pt and .safetensors hold it as `vectors` (or `embeddings`),
+    with `labels`, `groups` and `ids` beside it; .pt may also be a bare tensor; .parquet holds a
+    list column `vector(s)` or `embedding(s)`, or one numeric column per coordinate.
+
+    Raises InputError, naming the file, for anything that is not finite numbers in rows, and
+    UnsafeFile for files that ask for code or claim more than they hold.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "two.npz"
+    >>> save_embeddings(Embeddings([[0.0, 1.0], [1.0, 0.0]], labels=["a", "b"]), path)
+    >>> load_embeddings(path).labels
+    array(['a', 'b'], dtype='<U1')
+    """
+    path = Path(path)
+    reader = _known(path, _READERS)
+    if not path.is_file() or not path.stat().st_size:
+        got = "a folder" if path.is_dir() else "an empty file" if path.exists() else "nothing"
+        raise InputError(f"{path}: expected a file of embeddings, got {got}; check the path")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy remarks on odd headers
+        columns = reader(path)
+    return _embeddings(path, columns)
+
+
+def embeddings_from(content: Content) -> Embeddings:
+    """Interpret a torch or safetensors file that was read already.
+
+    Raises InputError if it holds no (n, d) tensor.
+    """
+    return _embeddings(content.path, _torch_columns(content))
+
+
+def save_embeddings(embeddings: Embeddings, path: Path | str) -> None:
+    """Write embeddings atomically; the suffix tells the format, as in `load_embeddings`.
+
+    Raises InputError for what a format cannot hold (.npy: anything but vectors; .safetensors:
+    text), and for paths that cannot be written.
+    """
+    path = Path(path)
+    writer = _known(path, _WRITERS)
+    values = {name: getattr(embeddings, name) for name in _COLUMNS}
+    columns = {name: value for name, value in values.items() if value is not None}
+    try:
+        with replacing(path) as part:
+            writer(part, embeddings.vectors, columns)
+    except OSError as error:
+        raise InputError(
+            f"{path}: expected a place to write to, got {error.strerror or error}; "
+            "choose another path"
+        ) from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _known(path: Path, table: Mapping[str, Any]) -> Any:
+    if path.suffix.lower() not in table:
+        raise InputError(
+            f"{path}: expected a file name that ends in {', '.join(table)}, got "
+            f"{path.suffix or 'none of these'}; convert the file"
+        )
+    return table[path.suffix.lower()]
+
+
+def _embeddings(path: Path, columns: Columns) -> Embeddings:
+    try:
+        return Embeddings(**{name: _plain(value) for name, value in columns.items()})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: expected vectors and columns of numbers or text, got something else "
+            f"({' '.join(str(error).split())[:160]}); save plain arrays"
+        ) from None
+
+
+def _plain(value: Any) -> Any:
+    """Pass arrays, tensors and lists, arrays in this machine's byte order."""
+    if not isinstance(value, np.ndarray | Tensor | list):
+        raise TypeError(type(value).__name__)
+    if isinstance(value, np.ndarray) and not value.dtype.isnative:
+        return value.astype(value.dtype.newbyteorder("="))
+    return value
+
+
+def _read_npy(path: Path) -> Columns:
+    try:
+        with path.open("rb") as file:
+            _check_header(path, file, path.stat().st_size)
+        # copy-on-write: torch warns about memory it may not write to
+        return {"vectors": np.load(path, mmap_mode="c", allow_pickle=False)}
+    except _GARBAGE as error:
+        raise _damaged(path, error) from None
+
+
+def _read_npz(path: Path) -> Columns:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = {e.filename.removesuffix(".npy"): e for e in archive.infolist()}
+            vectors = next((name for name in _VECTORS if name in entries), None)
+            if vectors is None:
+                raise InputError(
+                    f"{path}: expected an array called vectors, got "
+                    f"{', '.join(list(entries)[:6]) or 'none'}; save with np.savez(vectors=…)"
+                )
+            wanted = {"vectors": vectors} | {name: name for name in _COLUMNS if name in entries}
+            return {to: _read_entry(path, archive, entries[name]) for to, name in wanted.items()}
+    except _GARBAGE as error:
+        raise _damaged(path, error) from None
+
+
+def _read_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
+    if entry.file_size > max(_PACKED, _RATIO * entry.compress_size):
+        raise UnsafeFile(
+            f"{path}: expected {entry.filename} to unpack to at most {_RATIO} times its size, got "
+            f"{entry.file_size:,} bytes from {entry.compress_size:,}; the file is hostile"
+        )
+    with archive.open(entry) as file:
+        _check_header(path, file, entry.file_size)
+    with archive.open(entry) as file:
+        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
+
+
+def _check_header(path: Path, file: IO[bytes] | BufferedIOBase, size: int) -> None:
+    """Check that the bytes after the header are as many as the header says."""
+    version = np.lib.format.read_magic(file)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in readers:
+        raise ValueError(f"array format {version}")
+    shape, _, dtype = readers[version](file)
+    if dtype.hasobject:
+        raise UnsafeFile(
+            f"{path}: expected numbers or text, got pickled Python objects; nothing was run, "
+            "save plain arrays (text as astype(str))"
+        )
+    claimed, held = prod(shape) * dtype.itemsize, size - file.tell()
+    if claimed != held:
+        raise InputError(
+            f"{path}: expected {claimed:,} bytes for shape {shape}, got {held:,}; "
+            "the file is damaged, save or copy it again"
+        )
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path}: expected a NumPy file, got a damaged or foreign one "
+        f"({' '.join(str(error).split())[:160]}); save or copy it again"
+    )
+
+
+def _read_torch(path: Path) -> Columns:
+    return _torch_columns(read_content(path))
+
+
+def _torch_columns(content: Content) -> Columns:
+    columns = embedding_columns(content)
+    if columns is None:
+        raise InputError(
+            f"{content.path}: expected a 2-D tensor, or one under vectors or embeddings, got "
+            "something else; if it is a checkpoint, embed images with it first"
+        )
+    return columns
+
+
+def _write_npy(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]]) -> None:
+    if columns:
+        raise InputError(f"expected vectors alone, got {', '.join(columns)}, too; use .npz")
+    np.save(path, vectors.numpy(), allow_pickle=False)
+
+
+def _write_npz(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]]) -> None:
+    arrays: dict[str, Any] = {"vectors": vectors.numpy(), **columns}
+    np.savez(path, **arrays)
+
+
+def _write_torch(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]]) -> None:
+    text = {name: c.tolist() for name, c in columns.items() if c.dtype.kind in "US"}
+    numbers = {name: torch.tensor(c) for name, c in columns.items() if name not in text}
+    torch.save({"vectors": vectors, **numbers, **text}, path)
+
+
+def _write_safetensors(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]]) -> None:
+    text = [name for name, column in columns.items() if column.dtype.kind in "US"]
+    if text:
+        raise InputError(f"expected numbers only, got text in {', '.join(text)}; use .npz")
+    numbers = {name: torch.tensor(column) for name, column in columns.items()}
+    safetensors.torch.save_file({"vectors": vectors.contiguous(), **numbers}, path)
+
+
+_READERS: dict[str, Callable[[Path], Columns]] = {
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".pt": _read_torch,
+    ".pth": _read_torch,
+    ".safetensors": _read_torch,
+    ".parquet": read_parquet,
+}
+_WRITERS: dict[str, Callable[[Path, Tensor, Mapping[str, NDArray[Any]]], None]] = {
+    ".npy": _write_npy,
+    ".npz": _write_npz,
+    ".pt": _write_torch,
+    ".pth": _write_torch,
+    ".safetensors": _write_safetensors,
+    ".parquet": write_parquet,
+}
