@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from nemd_toolkit.figures.style import (
     NEUTRAL,
@@ -51,8 +51,10 @@ def draw_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> Figure:
     null = _positive(shown[0][1].null_singular)
     axes.plot(np.arange(1, len(null) + 1), null, color=NEUTRAL, lw=3.2, zorder=1, label="uniform")
     axes.set_yscale("log")
-    if np.ptp(np.log10([*axes.get_ylim()])) < 2:  # less than two decades hold too few powers of ten
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    decades = float(np.ptp(np.log10([*axes.get_ylim()])))
+    if decades < 2:  # too few powers of ten to read by
+        locator = MaxNLocator(5) if decades < 1 else LogLocator(subs=(1, 2, 5))
+        axes.yaxis.set_major_locator(locator)
     axes.yaxis.set_major_formatter(FuncFormatter(_short))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("rank of the singular value")

@@ -13,13 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 
 __all__ = [
+    "AMBER",
     "BLUE",
+    "GREEN",
     "GRID",
     "INK",
     "MARKERS",
     "MUTED",
     "NEUTRAL",
     "PAPER",
+    "PURPLE",
     "SERIES",
     "THEME",
     "VERMILLION",

@@ -1,0 +1,159 @@
+"""The key numbers of an analysis as rows: each with its name, its meaning and its range."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nemd_toolkit.measures import Measures
+from nemd_toolkit.measures.summary import ClusteringMeasures
+from nemd_toolkit.report.wording import interval, number, percent
+
+__all__ = ["NumberRow", "embedding_numbers", "prototype_numbers"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberRow:
+    """One number under each column."""
+
+    name: str
+    meaning: str
+    values: tuple[str, ...]
+
+
+def prototype_numbers(
+    clusterings: tuple[ClusteringMeasures, ...], epsilon: float
+) -> list[NumberRow]:
+    """Give the numbers of each clustering; `epsilon` is the distance that duplicates count at."""
+    return [
+        NumberRow(name=name, meaning=meaning, values=tuple(value(c) for c in clusterings))
+        for name, meaning, value in (*_DISTANCES, *_duplicates(epsilon), *_TERMS)
+    ]
+
+
+_Row = tuple[str, str, Callable[[ClusteringMeasures], str]]
+
+_DISTANCES: tuple[_Row, ...] = (
+    (
+        "NEMD score",
+        "0 = as close as the same pipeline finds in uniform noise, 1 = every prototype a point. "
+        "Compare by this one.",
+        lambda c: interval(c.nemd.score if c.nemd else None),
+    ),
+    (
+        "NEMD excess",
+        "W1 between two prototypes less W1 between halves of each; 0 for equal clouds.",
+        lambda c: interval(c.nemd.excess if c.nemd else None),
+    ),
+    (
+        "NEMD raw",
+        "Mean W1 between two prototypes, the poster's number. Depends on n and d.",
+        lambda c: interval(c.nemd.raw if c.nemd else None),
+    ),
+    (
+        "compared",
+        "Prototypes with enough members for two halves of n, of those in use; pairs measured.",
+        lambda c: (
+            f"{c.nemd.prototypes} of {c.usage.used}, {c.nemd.pairs:,} pairs, n={c.nemd.n}"
+            if c.nemd
+            else f"0 of {c.usage.used}"
+        ),
+    ),
+    ("used", "Prototypes that hold any sample.", lambda c: f"{c.usage.used:,} of {c.k:,}"),
+    (
+        "perplexity",
+        "As many equally used prototypes would be used as evenly, 1 … K.",
+        lambda c: number(c.usage.perplexity, 1),
+    ),
+    (
+        "mean resultant",
+        "0 = members spread over the sphere, 1 = every prototype a single point.",
+        lambda c: number(c.spread.mean_resultant),
+    ),
+)
+
+
+def _duplicates(epsilon: float) -> tuple[_Row, ...]:
+    return (
+        (
+            "duplicates",
+            f"Prototypes that repeat another within cosine distance {epsilon:g}.",
+            lambda c: percent(dict(c.spread.duplicates).get(epsilon)),
+        ),
+    )
+
+
+_TERMS: tuple[_Row, ...] = (
+    (
+        "p-align",
+        "Mean squared distance of a prototype to itself in other views, or, without views, of "
+        "members to their prototype. 0 = aligned, at most 4.",
+        lambda c: f"{number(c.geometry.align)} ({c.geometry.align_positives})",
+    ),
+    (
+        "p-uniform",
+        "E exp(−2‖cp−cq‖²) over distinct prototypes; lower is more uniform, at most 1.",
+        lambda c: number(c.geometry.uniform),
+    ),
+    (
+        "p-corr",
+        "−E KL(cp‖cq) at softmax temperature 0.1; 0 = alike, lower is more different.",
+        lambda c: number(c.geometry.corr),
+    ),
+)
+
+
+def embedding_numbers(m: Measures) -> list[NumberRow]:
+    """Give the numbers of the embeddings themselves."""
+    i, r, s = m.instance, m.rows, m.spectrum
+    lengths = f"{number(r.norms[0])} … {number(r.norms[1])}"
+    found = (
+        ("lengths before normalising", "Rows are set to length 1 before measuring.", lengths),
+        (
+            "repeated rows",
+            "Share of rows that repeat another exactly.",
+            percent(r.duplicates),
+        ),
+        (
+            "alignment",
+            "Wang & Isola: mean squared distance of two views, 0 … 4; needs view groups.",
+            number(i.align) if i.align is not None else "no groups given",
+        ),
+        (
+            "uniformity",
+            f"Wang & Isola: log E exp(−2‖x−y‖²), −8 … 0, lower is more uniform; over "
+            f"{i.uniform_rows:,} rows.",
+            number(i.uniform),
+        ),
+        ("mean cosine", "Between two different rows.", number(i.mean_cosine)),
+        (
+            "cone share",
+            "Share of the squared length that all rows have in common: squared resultant.",
+            percent(i.resultant**2),
+        ),
+        (
+            "variance around the mean",
+            "The other share; 0 = all rows are one point.",
+            f"{s.variance:.3g}",
+        ),
+        (
+            "effective rank, centred",
+            f"Roy & Vetterli: exp of the entropy of singular values after subtracting the mean; "
+            f"at most {s.cap:,}. Uniform points have {s.null_effective_rank:.1f}.",
+            number(s.effective_rank_centred, 1),
+        ),
+        ("effective rank, uncentred", "The same on the rows as they are.", _rank(s.effective_rank)),
+        (
+            "RankMe",
+            "Garrido et al.: uncentred singular values, ε = 1e-7. Other codes define it otherwise.",
+            _rank(s.rankme),
+        ),
+        (
+            "participation ratio",
+            "(Σλ)²/Σλ² of the centred covariance.",
+            _rank(s.participation_ratio),
+        ),
+    )
+    return [NumberRow(name=name, meaning=meaning, values=(v,)) for name, meaning, v in found]
+
+
+def _rank(value: float) -> str:
+    return number(value, 1)

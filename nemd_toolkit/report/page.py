@@ -1,0 +1,147 @@
+"""The page of one analysis: verdict first, one file, offline, small whatever N and K."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from nemd_toolkit.findings import Thresholds
+from nemd_toolkit.measures.summary import ClusteringMeasures
+from nemd_toolkit.report.analysis import Analysis, Provenance
+from nemd_toolkit.report.gallery import Picture, limit
+from nemd_toolkit.report.inline_svg import inline_svg
+from nemd_toolkit.report.number_rows import embedding_numbers, prototype_numbers
+from nemd_toolkit.report.rendering import render
+from nemd_toolkit.report.tables import prototype_table
+from nemd_toolkit.report.wording import how_sure, interval, number, percent, shortened
+
+__all__ = ["Shown", "page", "shown"]
+
+MOST_ROWS = 250  # of a table of prototypes; more are for the CSV
+MOST_COLUMNS = 12  # clusterings side by side
+LONGEST_NAME = 120  # characters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A picture as it stands in a page."""
+
+    name: str
+    title: str
+    reading: str
+    svg: Markup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cell:
+    """A cell of a sortable table: what is seen, and the exact value to sort by."""
+
+    shown: str
+    value: str
+    text: bool = False
+
+
+def page(analysis: Analysis, pictures: Sequence[Picture]) -> str:
+    """Give report.html; the first picture is the scale."""
+    m, provenance = analysis.measures, analysis.provenance
+    clusterings = m.clusterings[:MOST_COLUMNS]
+    limits = Thresholds()
+    epsilon = limit(analysis.findings, "NEMD003", "epsilon", limits.duplicate_epsilon)
+    scale, *others = [shown(picture) for picture in pictures]
+    return render(
+        "page.html.j2",
+        title=f"{analysis.verdict.state} · {shortened(provenance.source)} · nemd",
+        verdict=analysis.verdict,
+        source=shortened(provenance.source, 300),
+        findings=analysis.findings,
+        fired=[f for f in analysis.findings if f.status in ("issue", "warning")],
+        score=interval(m.nemd.score) if m.nemd and m.nemd.score else None,
+        how_sure=how_sure(m),
+        scale=scale,
+        pictures=others,
+        rows=m.rows,
+        clusterings=[_called(c) for c in clusterings],
+        hidden_clusterings=len(m.clusterings) - len(clusterings),
+        prototype_numbers=prototype_numbers(clusterings, epsilon),
+        missing=_missing(clusterings),
+        embedding_numbers=embedding_numbers(m),
+        prototype_tables=[_prototypes(c, len(clusterings)) for c in clusterings],
+        provenance=_facts(provenance),
+        command=shortened(provenance.command, 2_000),
+        notes=provenance.notes,
+    )
+
+
+def shown(picture: Picture) -> Shown:
+    """Make a picture part of a page."""
+    return Shown(
+        name=picture.name,
+        title=picture.title,
+        reading=picture.reading,
+        svg=inline_svg(
+            picture.figure, name=picture.name, title=picture.title, description=picture.alt
+        ),
+    )
+
+
+def _called(c: ClusteringMeasures) -> str:
+    return f"K={c.k:,}, {c.source}"
+
+
+def _missing(clusterings: Sequence[ClusteringMeasures]) -> list[str]:
+    """Why a clustering has no NEMD or no score."""
+    reasons = []
+    for c in clusterings:
+        if c.nemd is None:
+            reasons.append(f"{_called(c)} has no NEMD: {c.nemd_missing}.")
+        elif c.nemd.score is None:
+            reasons.append(f"{_called(c)} has no score: {c.nemd.score_missing}.")
+    return reasons
+
+
+def _prototypes(c: ClusteringMeasures, tables: int) -> dict[str, Any]:
+    most = min(MOST_ROWS, max(20, 1_000 // tables))
+    table = prototype_table(c).drop(columns=["k", "source"])
+    largest = table.sort_values("size", ascending=False, kind="stable").head(most)
+    count = f"all {len(table):,}" if len(largest) == len(table) else f"the {most:,} largest"
+    caption = (
+        f"{_called(c)}: {count} of {len(table):,} prototypes, largest first. Concentration is "
+        "PCL's φ before rescaling (0 = members coincide); nearest distance is 1 − cosine."
+    )
+    return {
+        "name": f"{_called(c)}",
+        "caption": caption,
+        "columns": [name.replace("_", " ") for name in table.columns],
+        "rows": [
+            [_cell(column, value) for column, value in zip(table.columns, row, strict=True)]
+            for row in largest.itertuples(index=False, name=None)
+        ],
+    }
+
+
+def _cell(column: str, value: Any) -> _Cell:
+    if isinstance(value, str):
+        return _Cell(shown=shortened(value, LONGEST_NAME), value="", text=True)
+    if pd.isna(value):
+        return _Cell(shown="–", value="")
+    exact = float(value)
+    seen = percent(exact) if column == "share" else number(exact)
+    return _Cell(shown=seen, value=f"{exact:.6g}" if math.isfinite(exact) else "")
+
+
+def _facts(p: Provenance) -> list[tuple[str, str]]:
+    versions = ", ".join(f"{name} {version}" for name, version in p.versions.items())
+    return [
+        ("source", shortened(p.source, 1_000)),
+        ("SHA-256", p.sha256 or "none: arrays in memory"),
+        ("format or layout", p.layout),
+        ("layer", p.layer or "none: embeddings were given"),
+        ("data", shortened(p.data, 1_000) if p.data else "none: embeddings were given"),
+        ("seed", str(p.seed)),
+        ("device", p.device),
+        ("time taken", f"{p.seconds:.1f} s"),
+        ("versions", versions or "unknown"),
+    ]
