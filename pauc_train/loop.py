@@ -5,6 +5,7 @@ holds everything that the next one needs.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from nemd_toolkit.images import Images
 from nemd_toolkit.progress import bar
 from pauc_train.config import Config, load_config, recipe_for
 from pauc_train.data import Pixels, apply, batches, open_split, pixels_of
-from pauc_train.method import Term, Training, total
+from pauc_train.method import Method, Term, Training, total
 from pauc_train.methods import method_named
 from pauc_train.optim import make_optimizer, set_learning_rate
 from pauc_train.run_folder import RunFolder
@@ -69,10 +70,11 @@ def fit(
     overrides = dict(overrides or {})
     if epochs is not None:
         overrides["epochs"] = epochs
+    found = method_named(method)
     config = load_config(method, recipe or recipe_for(data), overrides)
     folder = RunFolder(Path(out))
-    with _reproducible():
-        run = _prepare(method, data, config, seed, folder, device)
+    with _reproducible(device):
+        run = _prepare(found, data, config, seed, folder, device)
         start = _restore(run, say)
         with bar(f"training {method}", config.epochs) as advance:
             advance(start)
@@ -83,21 +85,20 @@ def fit(
 
 
 def _prepare(
-    method: str, data: str, config: Config, seed: int, folder: RunFolder, device: str
+    method: Method, data: str, config: Config, seed: int, folder: RunFolder, device: str
 ) -> _Run:
     images = open_split(data, "train", config.image_size)
     _require_enough(images, config)
-    found = method_named(method)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_stream(seed, 0, "weights").initial_seed())
         encoder = build_resnet(
             config.arch, channels=images.channels, head=config.head, dim=config.embedding_dim
         )
-    training = found.start(config, encoder, _stream(seed, 0, "queue"))
+    training = method.start(config, encoder, _stream(seed, 0, "queue"))
     place = _device(device)
     training.model.to(place).train()
     return _Run(
-        identity={"method": method, "data": data, "seed": seed, "config": config.plain()},
+        identity={"method": method.name, "data": data, "seed": seed, "config": config.plain()},
         config=config,
         seed=seed,
         images=images,
@@ -231,8 +232,10 @@ def _device(name: str) -> torch.device:
 
 
 @contextmanager
-def _reproducible() -> Iterator[None]:
+def _reproducible(device: str) -> Iterator[None]:
     """Deterministic algorithms inside; the setting found is put back after."""
+    if device.startswith("cuda"):  # without it torch refuses deterministic matrix products
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True)

@@ -51,7 +51,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"checkpoint: expected a file, found nothing at {path}") from None
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or "it is empty").splitlines()[0]
         raise InputError(f"checkpoint: cannot read {path} ({reason[:120]})") from None
     if not isinstance(content, dict) or content.get("nemd", {}).get("format") != FORMAT:
         raise InputError(

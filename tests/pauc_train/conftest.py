@@ -1,23 +1,45 @@
 """A tiny run that every test of the trainer can afford."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from nemd_toolkit.encoders import ResNet, ResNetShape
+from pauc_train import loop
 from pauc_train.config import Config
+from pauc_train.data import open_split
 from pauc_train.expectation import cluster
 
 TINY = {
     "epochs": 4,
-    "batch_size": 256,
+    "batch_size": 50,
     "embedding_dim": 8,
     "clusters": [4, 6],
     "queue_size": 300,
     "warmup_epochs": 1,
     "save_every": 2,
+    "kmeans_restarts": 1,
     "arch": "resnet8-tiny",
 }
+IMAGES = 256
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_digits():
+    """Let runs see 256 digits, on one thread: batches this small gain nothing from a second."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "open_split", open_few)
+        yield
+    torch.set_num_threads(threads)
+
+
+def open_few(data, split, image_size):
+    images = open_split(data, split, image_size)
+    return replace(images, ids=images.ids[:IMAGES], labels=images.labels[:IMAGES])
 
 
 @pytest.fixture

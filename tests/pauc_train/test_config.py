@@ -1,0 +1,84 @@
+"""Settings: sources of values, and errors that say what to do."""
+
+import pytest
+
+from nemd_toolkit.errors import InputError
+from pauc_train.config import Config, load_config, parse_setting, recipe_for
+
+
+def test_defaults_are_pcls():
+    config = Config()
+    assert (config.arch, config.epochs, config.batch_size, config.learning_rate) == (
+        "resnet50", 200, 256, 0.03,
+    )  # fmt: skip
+    assert (config.embedding_dim, config.queue_size, config.key_momentum) == (128, 16384, 0.999)
+    assert (config.temperature, config.clusters) == (0.2, (25000, 50000, 100000))
+    assert (config.warmup_epochs, config.weight_decay, config.sgd_momentum) == (20, 1e-4, 0.9)
+
+
+def test_overrides_beat_the_methods_table_which_beats_the_recipe(tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("epochs = 7\nalpha = 1\nbeta = 1\n[pauc]\nalpha = 2\nbeta = 2\n")
+    config = load_config("pauc", recipe, {"beta": 3})
+    assert (config.epochs, config.alpha, config.beta) == (7, 2.0, 3.0)
+    assert load_config("pcl", recipe).alpha == 1.0
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion-mnist", "folder"])
+@pytest.mark.parametrize("method", ["moco", "pcl", "pauc"])
+def test_packaged_recipes_are_valid(name, method):
+    assert recipe_for(f"{name}:x") == name
+    assert load_config(method, name).epochs > 0
+
+
+def test_data_without_a_recipe_gets_none():
+    assert recipe_for("cifar:x") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("learning_rat = 1", "did you mean learning_rate"),
+        ("zzz = 1", "known are"),
+        ("[pauc]\nalhpa = 1", "did you mean alpha"),
+        ("epochs = 1.5", "epochs: expected a whole number, got 1.5"),
+        ("epochs = true", "whole number"),
+        ("alpha = 'x'", "alpha: expected a number"),
+        ("clusters = 5", "a list of whole numbers"),
+        ("clusters = [2.5]", "a list of whole numbers"),
+        ("clusters = []", "clusters"),
+        ("clusters = [1]", "from 2"),
+        ("head = 'big'", "one of linear, mlp"),
+        ("arch = 'resnet9'", "resnet18"),
+        ("views = 'cats'", "digits"),
+        ("epochs = 0", "at least 1"),
+        ("temperature = 0", "more than 0"),
+        ("temperature = nan", "more than 0"),
+        ("warmup_epochs = -1", "at least 0"),
+        ("key_momentum = 1.1", "0…1"),
+        ("epochs", "expected TOML"),
+    ],
+)
+def test_bad_recipes_are_refused_in_one_sentence(tmp_path, text, words):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_config("moco", recipe)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_recipe_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.toml"):
+        load_config("moco", tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("text", ["epochs", "=3", ""])
+def test_set_wants_key_and_value(text):
+    with pytest.raises(InputError, match="key=value"):
+        parse_setting(text)
+
+
+def test_plain_settings_rebuild_the_config():
+    config = load_config("pauc", "digits")
+    assert load_config("pauc", None, config.plain()) == config
