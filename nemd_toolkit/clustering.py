@@ -4,6 +4,7 @@ Lloyd's iterations from k-means++ seeds. Memory is bounded by blocks of rows, wh
 k-means "succeeds" on identical points, so the number of clusters in use is part of the answer.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -93,20 +94,33 @@ def _lloyd(points: Tensor, k: int, seed: int, spherical: bool, iterations: int) 
 
 
 def _plus_plus(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """Seeds drawn with probability proportional to the squared distance to those drawn before."""
-    n = len(points)
+    """Greedy k-means++ seeds (Arthur & Vassilvitskii 2007).
+
+    A few candidates are drawn with probability proportional to the squared distance to the seeds
+    before, and the one that lowers the total most is kept.
+    """
+    n, trials = len(points), 2 + int(math.log(k))
     chosen = [int(torch.randint(n, (1,), generator=generator))]
     squares = points.square().sum(1)
-    closest = torch.full_like(squares, torch.inf)
-    for draw in torch.rand(k - 1, generator=generator, dtype=torch.float64).tolist():
-        last = points[chosen[-1]]
-        away = squares + squares[chosen[-1]] - 2.0 * (points @ last)
-        closest = torch.minimum(closest, away.clamp_min(0.0))
-        closest[chosen[-1]] = 0.0
+    closest = _to_candidates(points, squares, torch.tensor(chosen, device=points.device))[:, 0]
+    for draws in torch.rand(k - 1, trials, generator=generator, dtype=torch.float64):
         mass = closest.double().cumsum(0)
-        place = torch.searchsorted(mass, draw * mass[-1], right=True)
-        chosen.append(min(int(place), n - 1))
+        places = torch.searchsorted(mass, draws.to(mass.device) * mass[-1], right=True)
+        candidates = places.clamp_max(n - 1)
+        away = _to_candidates(points, squares, candidates)  # (n, trials)
+        shared = torch.minimum(closest[:, None], away)
+        best = int(shared.double().sum(0).argmin())
+        chosen.append(int(candidates[best]))
+        closest = shared[:, best]
     return points[chosen].clone()
+
+
+def _to_candidates(points: Tensor, squares: Tensor, candidates: Tensor) -> Tensor:
+    """Squared distances of all rows to some of them; exactly 0 from a row to itself."""
+    away = squares[:, None] + squares[candidates] - 2.0 * (points @ points[candidates].T)
+    away = away.clamp_min(0.0)
+    away[candidates, torch.arange(len(candidates))] = 0.0
+    return away
 
 
 def _nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:

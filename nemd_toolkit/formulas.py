@@ -170,7 +170,7 @@ def concentration(
     sizes = torch.bincount(assignment, minlength=k)
     total = torch.zeros(k, dtype=squared_distances.dtype, device=squared_distances.device)
     total = total.index_add(0, assignment, squared_distances.clamp_min(0).sqrt())
-    density = total / sizes.clamp_min(1) / (sizes + 10.0).log().to(total.dtype)
+    density = total / sizes.clamp_min(1) / (sizes.to(total.dtype) + 10).log()
     several = sizes > 1
     # as in PCL, the maximum is over all clusters, where a lone member counts 0
     density = torch.where(several, density, torch.where(several, density, 0.0).max())

@@ -30,7 +30,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         "share_issue": limits.rank_share_issue,
         "share_warning": limits.rank_share_warning,
     }
-    measured: dict[str, float | None] = {
+    measured: dict[str, float | int | None] = {
         "effective_rank_centred": rank,
         "effective_rank_uncentred": spectrum.effective_rank,
         "null_effective_rank": null,

@@ -29,5 +29,5 @@ class Finding:
     about: About
     status: Status
     message: str
-    measured: dict[str, float | None]
-    threshold: dict[str, float]
+    measured: dict[str, float | int | None]
+    threshold: dict[str, float | int]

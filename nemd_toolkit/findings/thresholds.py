@@ -28,8 +28,8 @@ class Thresholds:
     rank_issue: float = 3.0
     rank_share_issue: float = 0.05
     rank_share_warning: float = 0.15
-    # NEMD007: share of squared length in the mean row. A half-normal (ReLU) cloud without any
-    # structure has 2/π = 0.64, so non-negative coordinates are judged more leniently.
+    # NEMD007: share of squared length in the mean row. Structureless noise has 1/π = 0.32 after a
+    # ReLU and 2/π = 0.64 as absolute values, so non-negative coordinates are judged leniently.
     cone_issue: float = 0.50
     cone_warning: float = 0.30
     cone_issue_nonnegative: float = 0.90

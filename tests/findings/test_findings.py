@@ -1,0 +1,159 @@
+"""Each finding fires where it should, stays silent where it should, or says it cannot tell."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from nemd_toolkit.embeddings import Embeddings
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.findings import CHECKS, Thresholds, about, decide, judge
+from nemd_toolkit.measures import measure
+from nemd_toolkit.prototypes import (
+    default_counts,
+    fit_prototypes,
+    prototypes_from_labels,
+    prototypes_from_vectors,
+)
+from tests import worlds
+
+
+def verdict_of(x, counts=None, **columns):
+    e = Embeddings(x, **columns)
+    prototypes = [fit_prototypes(e, k) for k in counts or default_counts(len(e))]
+    findings = judge(measure(e, prototypes))
+    return decide(findings), {f.about.code: f for f in findings}
+
+
+def test_healthy_world_passes_everything():
+    verdict, findings = verdict_of(worlds.clusters(2000, 64, 40, 0.9)[0])
+    assert verdict.state == "healthy"
+    assert verdict.codes == ()
+    assert {f.status for f in findings.values()} == {"passed"}
+    assert len(findings) == len(CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("world", "code", "state"),
+    [
+        (worlds.equal(2000), "NEMD001", "collapsed"),
+        (worlds.equal(2000, jitter=1e-5), "NEMD001", "collapsed"),
+        (worlds.points(8), "NEMD002", "collapsed"),
+        (worlds.clusters(2000, 64, 20, 0.1)[0], "NEMD002", "collapsed"),
+        (worlds.rank(2), "NEMD006", "collapsed"),
+        (worlds.cone(), "NEMD007", "collapsed"),
+        (worlds.noise(), "NEMD008", "inconclusive"),
+        (worlds.clusters(60, 64, 5, 0.9)[0], "NEMD009", "inconclusive"),
+        (worlds.clusters(700, 64, 40, 0.9)[0].repeat(3, 1), "NEMD010", "inconclusive"),
+    ],
+    ids=[
+        "equal",
+        "nearly-equal",
+        "8-points",
+        "tight",
+        "rank-2",
+        "cone",
+        "noise",
+        "few",
+        "repeated",
+    ],
+)
+def test_each_world_gets_its_finding_and_is_not_called_healthy(world, code, state):
+    verdict, findings = verdict_of(world)
+    assert verdict.state == state
+    assert verdict.codes
+    assert findings[code].status == "issue"
+    assert findings[code].about.name in verdict.headline
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("spread", [0.7, 0.9, 1.3])
+def test_healthy_worlds_raise_no_issue(seed, spread):
+    verdict, _ = verdict_of(worlds.clusters(2000, 64, 40, spread, seed=seed)[0])
+    assert verdict.state == "healthy"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_is_never_healthy(seed):
+    verdict, _ = verdict_of(worlds.noise(2000, 64, seed=seed))
+    assert verdict.state == "inconclusive"
+
+
+def test_total_collapse_warns_before_it_is_complete():
+    _, findings = verdict_of(worlds.equal(2000, jitter=0.01))
+    assert findings["NEMD001"].status == "warning"
+
+
+def test_coagulation_warns_between_its_thresholds_and_needs_a_score():
+    _, findings = verdict_of(worlds.clusters(2000, 64, 10, 0.35)[0], counts=(10,))
+    assert findings["NEMD002"].status == "warning"
+    _, findings = verdict_of(worlds.equal(2000))
+    assert findings["NEMD002"].status == "not_applicable"
+    assert "no NEMD score" in findings["NEMD002"].message
+
+
+def test_duplicates_are_an_issue_of_own_prototypes_and_a_warning_of_k_means():
+    x, group = worlds.clusters(2000, 64, 10, 0.7)
+    centres = np.stack([x[group == g].mean(0).numpy() for g in range(10)])
+    jittered = np.concatenate([centres, centres + 0.01 * worlds.noise(10, 64, seed=5).numpy()])
+    e = Embeddings(x)
+    own = prototypes_from_vectors(e, Embeddings(jittered).vectors)
+    finding = {f.about.code: f for f in judge(measure(e, [own]))}["NEMD003"]
+    assert finding.status == "issue"
+    tight = worlds.clusters(2000, 64, 5, 0.05)[0]
+    assert verdict_of(tight)[1]["NEMD003"].status == "warning"
+    assert verdict_of(worlds.equal(500))[1]["NEMD003"].status == "not_applicable"
+
+
+def test_dimensional_collapse_warns_and_needs_some_variance_and_dimensions():
+    assert verdict_of(worlds.rank(6))[1]["NEMD006"].status == "warning"
+    assert verdict_of(worlds.equal(500))[1]["NEMD006"].status == "not_applicable"
+    assert verdict_of(worlds.noise(500, 3))[1]["NEMD006"].status == "not_applicable"
+
+
+def test_cone_is_judged_leniently_where_nothing_is_negative():
+    _, findings = verdict_of(worlds.noise(2000, 64).abs())
+    assert findings["NEMD007"].status == "passed"
+    assert findings["NEMD007"].measured["mean_share"] > 0.6
+    assert verdict_of(worlds.cone(0.8))[1]["NEMD007"].status == "warning"
+    assert verdict_of(worlds.equal(500))[1]["NEMD007"].status == "not_applicable"
+
+
+def test_too_few_prototypes_or_samples_are_inconclusive():
+    x, group = worlds.clusters(400, 32, 3, 0.9)
+    e = Embeddings(x, labels=group)
+    findings = judge(measure(e, [prototypes_from_labels(e)]))
+    assert decide(findings).state == "inconclusive"
+    assert "NEMD009" in decide(findings).codes
+
+
+def test_repeated_rows_warn_from_one_percent():
+    x = worlds.clusters(2000, 64, 40, 0.9)[0]
+    x[:100] = x[100:200]
+    assert verdict_of(x)[1]["NEMD010"].status == "warning"
+
+
+def test_a_warning_does_not_turn_the_verdict_but_is_named_in_it():
+    x = worlds.clusters(2000, 64, 40, 0.9)[0]
+    x[:100] = x[100:200]
+    verdict, _ = verdict_of(x)
+    assert verdict.state == "healthy"
+    assert "warnings (invalid-embeddings)" in verdict.headline
+
+
+def test_thresholds_decide():
+    e = Embeddings(worlds.clusters(2000, 64, 40, 0.9)[0])
+    measures = measure(e, [fit_prototypes(e, 40)])
+    strict = dataclasses.replace(Thresholds(), coagulation_issue=0.1)
+    assert "NEMD002" in decide(judge(measures, strict)).codes
+
+
+def test_messages_are_sentences_with_numbers_and_codes_are_explained():
+    _, findings = verdict_of(worlds.points(8))
+    for code, finding in findings.items():
+        assert about(code.lower()) is finding.about
+        assert "\n" not in finding.message
+        if finding.status != "not_applicable":
+            assert any(c.isdigit() for c in finding.message)
+    with pytest.raises(InputError, match="NEMD001.*got 'NEMD999'"):
+        about("NEMD999")

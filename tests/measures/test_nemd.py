@@ -1,0 +1,186 @@
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+from nemd_toolkit.embeddings import Embeddings
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.measures.clouds import TooFewSamples, common_size, draw_clouds
+from nemd_toolkit.measures.intervals import pair_means, percentile_interval, resample
+from nemd_toolkit.measures.nemd import nemd
+from nemd_toolkit.prototypes import (
+    fit_prototypes,
+    prototypes_from_labels,
+    prototypes_from_vectors,
+)
+from nemd_toolkit.sphere import chord
+from tests import worlds
+
+LADDER = {  # DESIGN §3: (d, K, N, K_true) → score at each spread
+    (48, 12, 3000, 12): (0.98, 0.81, 0.56, 0.33, 0.12, 0.02, 0.01),
+    (256, 40, 6000, 40): (0.98, 0.79, 0.56, 0.33, 0.14, 0.04, 0.00),
+    (64, 48, 12000, 12): (1.0, 0.81, 0.56, 0.32, 0.13, 0.02, 0.00),
+}
+SPREADS = (0, 0.2, 0.5, 0.9, 1.6, 3, 6)
+
+
+@pytest.mark.parametrize("row", LADDER)
+def test_score_follows_the_ladder(row):
+    dim, k, count, groups = row
+    scores = []
+    for spread in SPREADS:
+        x, _ = worlds.clusters(count, dim, groups, spread, seed=11)
+        found = nemd(fit_prototypes(Embeddings(x), k))
+        scores.append(found.score.value)
+        assert found.score.low <= found.score.value <= found.score.high
+    np.testing.assert_allclose(scores, LADDER[row], atol=0.05)
+    assert scores == sorted(scores, reverse=True)
+
+
+def labelled(spread, *, seed=0):
+    x, group = worlds.clusters(400, 16, 6, spread, seed=seed)
+    return prototypes_from_labels(Embeddings(x, labels=group))
+
+
+def test_raw_and_excess_are_means_of_what_scipy_computes():
+    prototypes = labelled(0.7)
+    found = nemd(prototypes, seed=5, n=20)
+    clouds = draw_clouds(prototypes, 20, seed=5)
+    first, second = clouds.first.double().numpy(), clouds.second.double().numpy()
+
+    def w1(a, b):
+        costs = cdist(a, b)
+        return costs[linear_sum_assignment(costs)].mean()
+
+    within = [w1(a, b) for a, b in zip(first, second, strict=True)]
+    raw, excess = [], []
+    for p in range(6):
+        for q in range(p + 1, 6):
+            raw.append(w1(first[p], first[q]))
+            excess.append(raw[-1] - (within[p] + within[q]) / 2)
+    assert found.raw.value == pytest.approx(np.mean(raw), rel=1e-9)
+    assert found.excess.value == pytest.approx(np.mean(excess), rel=1e-9)
+    np.testing.assert_allclose(found.table.excess, excess, rtol=1e-9)
+    assert (found.pairs, found.pairs_total, found.n) == (15, 15, 20)
+    assert found.exact
+    assert found.certified_width == 0
+
+
+def test_halves_are_disjoint_members_of_their_own_prototype():
+    prototypes = labelled(0.7)
+    clouds = draw_clouds(prototypes, 20, seed=1)
+    points = prototypes.embeddings.vectors
+    for p, rows in enumerate(prototypes.members()):
+        drawn = torch.cat([clouds.first[p], clouds.second[p]])
+        assert len(drawn.unique(dim=0)) == 40
+        assert (chord(drawn, points[rows]).min(1).values == 0).all()
+
+
+def test_excess_hardly_depends_on_n_while_raw_does():
+    x, group = worlds.clusters(6000, 64, 6, 0.9, seed=2)
+    prototypes = prototypes_from_labels(Embeddings(x, labels=group))
+    few, many = nemd(prototypes, n=16), nemd(prototypes, n=256)
+    assert abs(few.excess.value - many.excess.value) < 0.03
+    assert few.raw.value - many.raw.value > 0.04
+
+
+def test_points_score_one_and_excess_is_their_chord():
+    x = worlds.points(6, 600, 32)
+    found = nemd(fit_prototypes(Embeddings(x), 6))
+    assert found.score.value == pytest.approx(1.0, abs=1e-6)
+    assert found.raw.value == pytest.approx(found.excess.value, abs=1e-6)
+    assert found.raw.value == pytest.approx(found.excess_collapsed, abs=1e-6)
+
+
+def test_noise_scores_zero_under_every_kind_of_prototypes():
+    e = Embeddings(worlds.noise(3000, 32, seed=7), labels=np.arange(3000) % 12)
+    own = prototypes_from_vectors(e, worlds.noise(12, 32, seed=9))
+    for prototypes in (fit_prototypes(e, 12), prototypes_from_labels(e), own):
+        score = nemd(prototypes).score
+        if prototypes.source != "labels":  # mean directions of noise by label are noise themselves
+            assert score.low <= 0.01
+            assert abs(score.value) < 0.02
+
+
+def test_equal_rows_cannot_be_compared():
+    with pytest.raises(TooFewSamples, match=r"1 of 9 prototypes have members"):
+        nemd(fit_prototypes(Embeddings(worlds.equal(500, 16)), 9))
+
+
+def test_a_hair_around_one_point_has_no_score_and_says_why():
+    found = nemd(fit_prototypes(Embeddings(worlds.equal(1000, 16, 1e-4)), 9))
+    assert found.score is None
+    assert "too close together" in found.score_missing
+    assert found.raw.value < 1e-3
+
+
+def test_same_seed_gives_the_same_numbers():
+    first, second = (nemd(labelled(0.5), seed=3) for _ in range(2))
+    assert (first.raw, first.excess, first.score) == (second.raw, second.excess, second.score)
+    assert nemd(labelled(0.5), seed=4).excess != first.excess
+
+
+def test_pairs_beyond_the_limit_are_sampled_and_said():
+    found = nemd(labelled(0.5), max_pairs=7)
+    assert (found.pairs, found.pairs_total) == (7, 15)
+    assert len(np.unique(found.table.pairs, axis=0)) == 7
+    full = nemd(labelled(0.5))
+    assert abs(found.excess.value - full.excess.value) < 0.2
+
+
+def test_small_prototypes_are_skipped_and_counted():
+    x, group = worlds.clusters(400, 16, 6, 0.5)
+    group = group.clone()
+    group[group == 5] = 4
+    group[:3] = 5  # a prototype of three members
+    found = nemd(prototypes_from_labels(Embeddings(x, labels=group)), n=10)
+    assert (found.prototypes, found.skipped) == (5, 1)
+    assert 5 not in found.table.pairs
+
+
+def test_common_size_is_one_for_all_and_bounded():
+    prototypes = labelled(0.5)
+    tenth = np.quantile(prototypes.sizes.numpy(), 0.1, method="lower") // 2
+    assert common_size([prototypes]) == min(tenth, 64)
+    x, _ = worlds.clusters(90, 16, 6, 0.5)
+    assert common_size([prototypes, fit_prototypes(Embeddings(x), 30)]) == 8
+
+
+@pytest.mark.parametrize("options", [{"n": 0}, {"n": -1}, {"max_pairs": 0}])
+def test_senseless_sizes_are_refused(options):
+    with pytest.raises(InputError, match="at least 1"):
+        nemd(labelled(0.5), **options)
+
+
+def test_resampled_means_agree_with_taking_prototypes_out_one_by_one():
+    rng = np.random.default_rng(0)
+    pairs = np.stack(np.triu_indices(5, 1), axis=1)
+    values = rng.random(10)
+    counts = resample(5, 50, rng)
+    got = pair_means(values, pairs, counts)
+    for c, mean in zip(counts, got, strict=True):
+        drawn = np.repeat(np.arange(5), c)
+        lookup = {tuple(p): v for p, v in zip(pairs.tolist(), values, strict=True)}
+        chosen = [
+            lookup[min(p, q), max(p, q)]
+            for i, p in enumerate(drawn)
+            for q in drawn[i + 1 :]
+            if p != q
+        ]
+        assert mean == pytest.approx(np.mean(chosen)) if chosen else np.isnan(mean)
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    # prototypes with a level each; a pair's value is the mean of its two levels
+    rng = np.random.default_rng(1)
+    pairs = np.stack(np.triu_indices(30, 1), axis=1)
+    hits = 0
+    for _ in range(200):
+        level = rng.normal(size=30)
+        values = level[pairs].mean(1)
+        found = percentile_interval(
+            values.mean(), pair_means(values, pairs, resample(30, 400, rng))
+        )
+        hits += found.low <= 0 <= found.high
+    assert 0.88 <= hits / 200 <= 0.99

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans as Reference
+
+from nemd_toolkit.clustering import kmeans
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.sphere import to_sphere
+from tests import worlds
+
+
+@pytest.mark.parametrize("spherical", [True, False])
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 60), k=st.integers(1, 8))
+def test_result_is_a_fixed_point_of_lloyds_steps(spherical, seed, n, k):
+    g = torch.Generator().manual_seed(seed)
+    x = to_sphere(torch.randn(n, 4, generator=g))
+    found = kmeans(x, min(k, n), seed=seed, spherical=spherical, iterations=200)
+    assert found.converged
+    distances = torch.cdist(x.double(), found.centroids.double()).square()
+    own = distances.gather(1, found.assignment[:, None]).squeeze(1)
+    assert (own <= distances.min(1).values + 1e-5).all()  # each row with its nearest centroid
+    torch.testing.assert_close(found.squared_distances.double(), own, atol=1e-5, rtol=1e-4)
+    for c in found.assignment.unique().tolist():  # each centroid the mean of its rows
+        mean = x[found.assignment == c].mean(0)
+        want = mean / mean.norm() if spherical else mean
+        torch.testing.assert_close(found.centroids[c], want, atol=1e-4, rtol=1e-3)
+
+
+def test_objective_is_as_good_as_scikit_learns_over_seeds():
+    x, _ = worlds.clusters(2000, 32, 30, 0.9)
+    ours = [kmeans(x, 30, seed=s, spherical=False, iterations=100).objective for s in range(8)]
+    theirs = [Reference(30, n_init=1, random_state=s).fit(x.numpy()).inertia_ for s in range(8)]
+    assert np.mean(ours) <= 1.01 * np.mean(theirs) / len(x)
+
+
+def test_well_separated_groups_are_found():
+    x, group = worlds.clusters(1000, 32, 8, 0.1)
+    found = kmeans(x, 8, seed=0, restarts=3)
+    table = np.zeros((8, 8), int)
+    np.add.at(table, (group.numpy(), found.assignment.numpy()), 1)
+    assert ((table > 0).sum(0) == 1).all()
+    assert ((table > 0).sum(1) == 1).all()
+
+
+def test_identical_points_use_one_prototype_and_nothing_is_nan():
+    found = kmeans(torch.ones(50, 4) / 2, 7)
+    assert found.used == 1
+    assert found.objective == 0
+    assert torch.isfinite(found.centroids).all()
+
+
+def test_fewer_distinct_points_than_prototypes_leave_some_unused():
+    x = worlds.points(distinct=5, count=200)
+    found = kmeans(x, 12)
+    assert found.used == 5
+    assert found.objective < 1e-12
+
+
+def test_as_many_prototypes_as_distinct_points_are_all_used():
+    x = worlds.points(distinct=9, count=9 * 40)
+    assert kmeans(x, len(x.unique(dim=0)), restarts=5).used == len(x.unique(dim=0))
+
+
+def test_same_seed_same_bytes_and_another_seed_differs():
+    x = worlds.noise(500, 16)
+    first, second, other = (kmeans(x, 20, seed=s) for s in (3, 3, 4))
+    assert torch.equal(first.centroids, second.centroids)
+    assert torch.equal(first.assignment, second.assignment)
+    assert not torch.equal(first.assignment, other.assignment)
+
+
+def test_more_restarts_are_never_worse():
+    x, _ = worlds.clusters(600, 16, 15, 0.5)
+    assert kmeans(x, 15, restarts=6).objective <= kmeans(x, 15).objective
+
+
+@pytest.mark.parametrize("k", [0, -1, 11])
+def test_a_number_of_prototypes_outside_the_samples_is_refused(k):
+    with pytest.raises(InputError, match=f"between 1 and 10 .* got {k}"):
+        kmeans(worlds.noise(10, 4), k)
