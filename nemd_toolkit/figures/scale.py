@@ -90,12 +90,21 @@ def _draw_row(axes: Axes, place: int, row: Row) -> None:
     axes.plot([0, 1], [place + 0.08] * 2, color=GRID, lw=1.5, zorder=1)
     axes.text(0.0, place - 0.28, plain(row.name), transform=left, va="center", weight=weight)
     if row.score is None:
-        axes.text(1, place - 0.28, "no score", transform=left, va="center", ha="right", color=MUTED)
+        axes.text(
+            0.985, place - 0.28, "no score", transform=left, va="center", ha="right", color=MUTED
+        )
         return
     s = row.score
     value = f"{s.value:.2f} [{s.low:.2f}, {s.high:.2f}]"
     axes.text(
-        1, place - 0.28, value, transform=left, va="center", ha="right", color=INK, weight=weight
+        0.985,
+        place - 0.28,
+        value,
+        transform=left,
+        va="center",
+        ha="right",
+        color=INK,
+        weight=weight,
     )
     axes.plot([s.low, s.high], [place + 0.08] * 2, color=BLUE, lw=5 if row.strong else 3, alpha=0.5)
     axes.plot(

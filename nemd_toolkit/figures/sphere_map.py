@@ -42,7 +42,10 @@ def draw_map(projection: Projection, prototypes: Prototypes, rank: Int[np.ndarra
         _draw_categories(axes, projection, prototypes, owner)
         figure.legend(loc="outside upper left", ncols=3 if prototypes.k > 2 else 2, markerscale=2)
     else:
-        colours = matplotlib.colormaps["viridis"](rank[owner] / max(1, int(rank.max())))
+        colours = matplotlib.colormaps["viridis"](
+            # the ends would vanish on dark or on light pages
+            0.2 + 0.68 * rank[owner] / max(1, int(rank.max()))
+        )
         axes.scatter(
             projection.points[:, 0],
             projection.points[:, 1],

@@ -1,7 +1,9 @@
 """One picture of the verdict, for a slide or a pull request: 1200 x 630 pixels."""
 
+from typing import Any
+
 import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon, RegularPolygon
 
@@ -34,7 +36,6 @@ def draw_card(analysis: Analysis) -> Figure:
     """Draw state, headline, score on its scale, key numbers and source."""
     with matplotlib.rc_context(THEME):
         figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI)
-        FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set(xlim=(0, WIDTH), ylim=(HEIGHT, 0))
         axes.set_axis_off()
@@ -51,14 +52,17 @@ def draw_card(analysis: Analysis) -> Figure:
     return figure
 
 
+def _missing(analysis: Analysis) -> str | None:
+    m = analysis.measures
+    return m.nemd_missing if m.nemd is None else m.nemd.score_missing
+
+
 class _Card:
     """Drawing in pixels on one figure."""
 
     def __init__(self, figure: Figure) -> None:
         self.axes = figure.axes[0]
-        canvas = figure.canvas
-        assert isinstance(canvas, FigureCanvasAgg)
-        self.renderer = canvas.get_renderer()
+        self.renderer = RendererAgg(WIDTH, HEIGHT, DPI)  # type: ignore[no-untyped-call]  # measures text
 
     def text(
         self,
@@ -113,7 +117,8 @@ class _Card:
 
     def icon(self, state: str, colour: str) -> None:
         """Draw the state's shape: circle with tick, octagon with cross, diamond with ?."""
-        x, y, line = 112, 92, {"color": PAPER, "lw": 6, "solid_capstyle": "round"}
+        x, y = 112, 92
+        line: dict[str, Any] = {"color": PAPER, "lw": 6, "solid_capstyle": "round"}
         if state == "healthy":
             self.axes.add_patch(Circle((x, y), 42, color=colour))
             self.axes.plot([x - 20, x - 5, x + 20], [y + 2, y + 17, y - 15], **line)
@@ -134,7 +139,7 @@ class _Card:
         score = analysis.measures.nemd.score if analysis.measures.nemd else None
         y = 372
         if score is None:
-            self.text(_LEFT, y, "No NEMD score, see the report", 20, colour=MUTED)
+            self.paragraph(_LEFT, y - 30, f"No NEMD score: {_missing(analysis)}", 16, lines=3)
             return
         low, high = min(-0.04, score.low), max(1.04, score.high)
 

@@ -24,7 +24,7 @@ def write(analysis: Analysis, folder: Path) -> Path:
     written to.
     """
     pictures = gallery(analysis)
-    files = {
+    files: dict[str, str | bytes] = {
         "report.json": to_json(analysis),
         "prototypes.csv": csv_text(prototype_tables(analysis)),
         "nemd_pairs.csv": csv_text(pair_tables(analysis)),

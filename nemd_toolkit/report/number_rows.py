@@ -50,12 +50,13 @@ _DISTANCES: tuple[_Row, ...] = (
     ),
     (
         "compared",
-        "Prototypes with enough members for two halves of n, of those in use; pairs measured.",
-        lambda c: (
-            f"{c.nemd.prototypes} of {c.usage.used}, {c.nemd.pairs:,} pairs, n={c.nemd.n}"
-            if c.nemd
-            else f"0 of {c.usage.used}"
-        ),
+        "Prototypes with members for two halves of n points, of those in use.",
+        lambda c: f"{c.nemd.prototypes if c.nemd else 0:,} of {c.usage.used:,}",
+    ),
+    (
+        "pairs",
+        "Measured, of all that exist, and the points in each cloud.",
+        lambda c: f"{c.nemd.pairs:,} of {c.nemd.pairs_total:,}, n={c.nemd.n}" if c.nemd else "none",
     ),
     ("used", "Prototypes that hold any sample.", lambda c: f"{c.usage.used:,} of {c.k:,}"),
     (

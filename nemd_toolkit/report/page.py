@@ -22,7 +22,8 @@ __all__ = ["Shown", "page", "shown"]
 
 MOST_ROWS = 250  # of a table of prototypes; more are for the CSV
 MOST_COLUMNS = 12  # clusterings side by side
-LONGEST_NAME = 120  # characters
+LONGEST_NAME = 60  # characters
+_HEADERS = {"prototype": "no.", "nearest_distance": "distance"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class _Cell:
     """A cell of a sortable table: what is seen, and the exact value to sort by."""
 
     shown: str
-    value: str
+    value: str | None  # None: by what is seen
     text: bool = False
 
 
@@ -105,16 +106,18 @@ def _missing(clusterings: Sequence[ClusteringMeasures]) -> list[str]:
 def _prototypes(c: ClusteringMeasures, tables: int) -> dict[str, Any]:
     most = min(MOST_ROWS, max(20, 1_000 // tables))
     table = prototype_table(c).drop(columns=["k", "source"])
+    if c.source == "k-means":  # named by their numbers
+        table = table.drop(columns="name")
     largest = table.sort_values("size", ascending=False, kind="stable").head(most)
     count = f"all {len(table):,}" if len(largest) == len(table) else f"the {most:,} largest"
     caption = (
         f"{_called(c)}: {count} of {len(table):,} prototypes, largest first. Concentration is "
-        "PCL's φ before rescaling (0 = members coincide); nearest distance is 1 − cosine."
+        "PCL's φ before rescaling (0 = members coincide); distance is 1 − cosine to the nearest."
     )
     return {
         "name": f"{_called(c)}",
         "caption": caption,
-        "columns": [name.replace("_", " ") for name in table.columns],
+        "columns": [_HEADERS.get(name, name.replace("_", " ")) for name in table.columns],
         "rows": [
             [_cell(column, value) for column, value in zip(table.columns, row, strict=True)]
             for row in largest.itertuples(index=False, name=None)
@@ -124,7 +127,7 @@ def _prototypes(c: ClusteringMeasures, tables: int) -> dict[str, Any]:
 
 def _cell(column: str, value: Any) -> _Cell:
     if isinstance(value, str):
-        return _Cell(shown=shortened(value, LONGEST_NAME), value="", text=True)
+        return _Cell(shown=shortened(value, LONGEST_NAME), value=None, text=column == "name")
     if pd.isna(value):
         return _Cell(shown="–", value="")
     exact = float(value)
