@@ -4,15 +4,10 @@ Nothing is unpickled into objects, sizes in headers are checked against the file
 is atomic.
 """
 
-import tokenize
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
-from io import BufferedIOBase
-from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -20,34 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nemd_toolkit.checkpoints import Content, embedding_columns, read_content
+from nemd_toolkit.checkpoints import Content, embedding_columns, read_content, shown
+from nemd_toolkit.embedding_arrays import read_npy, read_npz
 from nemd_toolkit.embedding_tables import read_parquet, write_parquet
 from nemd_toolkit.embeddings import Embeddings
-from nemd_toolkit.errors import InputError, UnsafeFile
+from nemd_toolkit.errors import InputError
 from nemd_toolkit.files import replacing
 
 __all__ = ["embeddings_from", "load_embeddings", "save_embeddings"]
 
 Columns = Mapping[str, Any]
 _COLUMNS = ("labels", "groups", "ids")
-_VECTORS = ("vectors", "embeddings")
-_PACKED = 1 << 30  # bytes from which an archive entry must not shrink…
-_RATIO = 100  # …to less than one part in this many: real embeddings never do
-
-# What zipfile and NumPy's header parser raise on damaged files.
-_GARBAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    SyntaxError,
-    tokenize.TokenError,
-    RuntimeError,  # encrypted, or packed by a method Python does not know
-)
 
 
 def load_embeddings(path: Path | str) -> Embeddings:
@@ -68,9 +46,7 @@ def load_embeddings(path: Path | str) -> Embeddings:
     """
     path = Path(path)
     reader = _known(path, _READERS)
-    if not path.is_file() or not path.stat().st_size:
-        got = "a folder" if path.is_dir() else "an empty file" if path.exists() else "nothing"
-        raise InputError(f"{path}: expected a file of embeddings, got {got}; check the path")
+    _require_file(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy remarks on odd headers
         columns = reader(path)
@@ -107,6 +83,19 @@ def save_embeddings(embeddings: Embeddings, path: Path | str) -> None:
         raise InputError(f"{path}: {error}") from None
 
 
+def _require_file(path: Path) -> None:
+    try:
+        got = "a folder" if path.is_dir() else "no file"
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(1):
+                    return
+            got = "an empty file"
+    except OSError as error:
+        got = str(error.strerror)
+    raise InputError(f"{path}: expected a file of embeddings, got {got}; check the path")
+
+
 def _known(path: Path, table: Mapping[str, Any]) -> Any:
     if path.suffix.lower() not in table:
         raise InputError(
@@ -124,7 +113,7 @@ def _embeddings(path: Path, columns: Columns) -> Embeddings:
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{path}: expected vectors and columns of numbers or text, got something else "
-            f"({' '.join(str(error).split())[:160]}); save plain arrays"
+            f"({shown(error)}); save plain arrays"
         ) from None
 
 
@@ -135,75 +124,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray) and not value.dtype.isnative:
         return value.astype(value.dtype.newbyteorder("="))
     return value
-
-
-def _read_npy(path: Path) -> Columns:
-    try:
-        with path.open("rb") as file:
-            _check_header(path, file, path.stat().st_size)
-        # copy-on-write: torch warns about memory it may not write to
-        return {"vectors": np.load(path, mmap_mode="c", allow_pickle=False)}
-    except _GARBAGE as error:
-        raise _damaged(path, error) from None
-
-
-def _read_npz(path: Path) -> Columns:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {e.filename.removesuffix(".npy"): e for e in archive.infolist()}
-            vectors = next((name for name in _VECTORS if name in entries), None)
-            if vectors is None:
-                raise InputError(
-                    f"{path}: expected an array called vectors, got "
-                    f"{', '.join(list(entries)[:6]) or 'none'}; save with np.savez(vectors=…)"
-                )
-            wanted = {"vectors": vectors} | {name: name for name in _COLUMNS if name in entries}
-            return {to: _read_entry(path, archive, entries[name]) for to, name in wanted.items()}
-    except _GARBAGE as error:
-        raise _damaged(path, error) from None
-
-
-def _read_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
-    if entry.file_size > max(_PACKED, _RATIO * entry.compress_size):
-        raise UnsafeFile(
-            f"{path}: expected {entry.filename} to unpack to at most {_RATIO} times its size, got "
-            f"{entry.file_size:,} bytes from {entry.compress_size:,}; the file is hostile"
-        )
-    with archive.open(entry) as file:
-        _check_header(path, file, entry.file_size)
-    with archive.open(entry) as file:
-        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-    return array
-
-
-def _check_header(path: Path, file: IO[bytes] | BufferedIOBase, size: int) -> None:
-    """Check that the bytes after the header are as many as the header says."""
-    version = np.lib.format.read_magic(file)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    if version not in readers:
-        raise ValueError(f"array format {version}")
-    shape, _, dtype = readers[version](file)
-    if dtype.hasobject:
-        raise UnsafeFile(
-            f"{path}: expected numbers or text, got pickled Python objects; nothing was run, "
-            "save plain arrays (text as astype(str))"
-        )
-    claimed, held = prod(shape) * dtype.itemsize, size - file.tell()
-    if claimed != held:
-        raise InputError(
-            f"{path}: expected {claimed:,} bytes for shape {shape}, got {held:,}; "
-            "the file is damaged, save or copy it again"
-        )
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{path}: expected a NumPy file, got a damaged or foreign one "
-        f"({' '.join(str(error).split())[:160]}); save or copy it again"
-    )
 
 
 def _read_torch(path: Path) -> Columns:
@@ -246,8 +166,8 @@ def _write_safetensors(path: Path, vectors: Tensor, columns: Mapping[str, NDArra
 
 
 _READERS: dict[str, Callable[[Path], Columns]] = {
-    ".npy": _read_npy,
-    ".npz": _read_npz,
+    ".npy": read_npy,
+    ".npz": read_npz,
     ".pt": _read_torch,
     ".pth": _read_torch,
     ".safetensors": _read_torch,

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nemd_toolkit.checkpoints import shown
 from nemd_toolkit.errors import InputError, UnsafeFile
 
 __all__ = ["read_parquet", "write_parquet"]
@@ -41,7 +42,7 @@ def read_parquet(path: Path) -> dict[str, Any]:
     except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
         raise InputError(
             f"{path}: expected a Parquet table, got a damaged or foreign file "
-            f"({' '.join(str(error).split())[:160]}); save or copy it again"
+            f"({shown(error)}); save or copy it again"
         ) from None
     return found
 
@@ -77,9 +78,10 @@ def _vectors(path: Path, table: Any) -> NDArray[Any]:
         and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
     ]
     if not numeric:
+        held = shown(", ".join(table.column_names[:6])) or "no columns"
         raise InputError(
             f"{path}: expected a list column called {', '.join(_LISTS)}, or numeric columns, got "
-            f"{', '.join(table.column_names[:6]) or 'no columns'}; rename the column of vectors"
+            f"{held}; rename the column of vectors"
         )
     return np.stack([table.column(n).to_numpy().astype(np.float64) for n in numeric], axis=1)
 

@@ -158,7 +158,7 @@ class TestRefusals:
     @pytest.mark.parametrize("suffix", SUFFIXES)
     def test_missing_empty_and_foreign_files(self, tmp_path, suffix):
         path = tmp_path / f"a{suffix}"
-        assert "got nothing" in refused(path)
+        assert "got no file" in refused(path)
         path.touch()
         assert "empty" in refused(path)
         for content in (b"hello", b"\x93NUMPY", b"PK\x03\x04", b"PAR1" * 4, bytes(500)):

@@ -251,6 +251,14 @@ class TestFolder:
         with pytest.raises(InputError, match="a file"):
             open_images(f"folder:{tmp_path / 'a.png'}")
 
+    def test_a_folder_that_may_not_be_listed_is_refused(self, tmp_path, monkeypatch):
+        def refuse(folder):
+            raise PermissionError(13, "Permission denied", str(folder))
+
+        monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+        with pytest.raises(InputError, match="Permission denied"):
+            open_images(f"folder:{tmp_path}")
+
     def test_a_split_that_is_missing_is_named(self, tmp_path):
         picture(tmp_path / "train" / "a.png")
         with pytest.raises(InputError, match="test/"):

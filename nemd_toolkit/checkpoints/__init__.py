@@ -9,6 +9,7 @@ from nemd_toolkit.checkpoints.checkpoint import (
 )
 from nemd_toolkit.checkpoints.columns import embedding_columns
 from nemd_toolkit.checkpoints.safe_reading import Content, read_content, sha256
+from nemd_toolkit.checkpoints.wording import shown
 
 __all__ = [
     "Checkpoint",
@@ -20,4 +21,5 @@ __all__ = [
     "read_checkpoint",
     "read_content",
     "sha256",
+    "shown",
 ]

@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 from nemd_toolkit.checkpoints.pickles import follow_pickle
+from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError, UnsafeFile
 
 __all__ = ["check_archive"]
@@ -41,12 +42,12 @@ def check_archive(path: Path) -> None:
             program = BytesIO(archive.read(f"{top}/data.pkl"))
     except _GARBAGE as error:
         raise InputError(
-            f"{path}: expected a whole checkpoint, got a damaged archive ({error}); "
+            f"{path}: expected a whole checkpoint, got a damaged archive ({shown(error)}); "
             "copy or download it again"
         ) from None
     if broken is not None:
         raise InputError(
-            f"{path}: expected intact contents, got a wrong checksum for {broken}; "
+            f"{path}: expected intact contents, got a wrong checksum for {shown(broken)}; "
             "copy or download it again"
         )
     _, claims = follow_pickle(program, path)
@@ -54,8 +55,8 @@ def check_archive(path: Path) -> None:
         held = names.get(f"{top}/data/{key}", 0)
         if claim.size > held:
             raise UnsafeFile(
-                f"{path}: expected {claim.size:,} bytes for storage {key}, got {held:,}; the file "
-                "is damaged or hostile, download it again"
+                f"{path}: expected {claim.size:,} bytes for storage {shown(key)}, got {held:,}; "
+                "the file is damaged or hostile, download it again"
             )
 
 
@@ -64,7 +65,13 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     if packed or any(e.flag_bits & 1 or e.file_size != e.compress_size for e in entries):
         raise UnsafeFile(
             f"{path}: expected stored entries as torch.save writes them, got packed or encrypted "
-            f"ones ({(packed or ['?'])[0]}); unpack it and save it again with torch.save"
+            f"ones ({shown((packed or ['?'])[0])}); unpack it and save it again with torch.save"
+        )
+    names = {e.filename.lower() for e in entries}  # torch looks names up regardless of case
+    if len(names) < len(entries):
+        raise UnsafeFile(
+            f"{path}: expected every entry once, got {len(entries)} entries under {len(names)} "
+            "names; the file is hostile, download it again"
         )
     total, size = sum(e.file_size for e in entries), path.stat().st_size
     if total > size:

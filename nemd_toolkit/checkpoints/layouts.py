@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nemd_toolkit.checkpoints.safe_reading import Content
+from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError
 
 __all__ = ["LAYOUTS", "ImageInfo", "OwnPrototypes", "Reading", "describe_contents"]
@@ -75,7 +76,7 @@ def _pauc_train(content: Content) -> Reading | None:
     if extra["format"] != _FORMAT:
         raise InputError(
             f"{content.path}: expected a checkpoint of format {_FORMAT}, got "
-            f"{extra['format']!r}; update nemd-toolkit"
+            f"{shown(extra['format'])}; update nemd-toolkit"
         )
     branches = _momentum_branches(content)
     if not branches:
@@ -95,7 +96,7 @@ def _pauc_train(content: Content) -> Reading | None:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{content.path}: expected image and prototypes under nemd as pauc-train writes them, "
-            f"got an entry that does not fit ({error}); save the checkpoint again"
+            f"got an entry that does not fit ({shown(error)}); save the checkpoint again"
         ) from None
 
 
@@ -155,7 +156,7 @@ def describe_contents(content: Content) -> str:
     if not keys:
         return "no keys"
     depth = 2 if all(key.startswith("module.") for key in keys) else 1
-    families = Counter(".".join(key.split(".")[:depth])[:60] for key in keys)
+    families = Counter(shown(".".join(key.split(".")[:depth])) for key in keys)
     most = ", ".join(f"{name}.* ({count})" for name, count in families.most_common(6))
     return f"the keys {most}" + (" and others" if len(families) > 6 else "")
 

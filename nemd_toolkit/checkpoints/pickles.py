@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from nemd_toolkit.checkpoints.allowed import CALLS, GLOBALS, REBUILDS, STATEFUL, item_bytes
+from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError, UnsafeFile
 
 __all__ = ["Claim", "follow_pickle"]
@@ -22,6 +23,7 @@ __all__ = ["Claim", "follow_pickle"]
 _PROTOCOL = 2  # torch.save's default
 _HEAVIEST = 1_000_000  # leaves a tuple may have once unfolded: hashing visits them all
 _DEEPEST = 50  # tuples within tuples: hashing recurses
+_MOST_NUMBERS = 129  # an offset, and shape and stride of 64 axes: torch's most
 _OVERLAP = 1 << 24  # bytes a tensor may show beyond its storage, its rows repeated by expand()
 _GARBAGE = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError)
 
@@ -127,7 +129,7 @@ class _Machine:
         module, name = self.last(2) if argument is None else argument.split(" ", 1)
         full = f"{'builtins' if module == '__builtin__' else module}.{name}"
         if full not in GLOBALS:
-            raise self.refuse(f"a request for {full[:200]}")
+            raise self.refuse(f"a request for {shown(full)}")
         self.stack.append(_Global(full))
 
     def mark(self) -> None:
@@ -172,7 +174,7 @@ class _Machine:
             raise ValueError(word)
         claim = Claim(kind.name, count)
         if self.claims.setdefault(key, claim) != claim:
-            raise self.refuse(f"two sizes for storage {key}")
+            raise self.refuse(f"two sizes for storage {shown(key)}")
         self.stack.append(claim)
 
     def check_view(self, arguments: list[Any], kind_at: int | None) -> None:
@@ -180,8 +182,8 @@ class _Machine:
         claim, offset, shape, strides = arguments[:4]
         item = item_bytes(claim.kind if kind_at is None else arguments[kind_at].name)
         numbers = [offset, *shape.items, *strides.items]
-        if any(type(number) is not int or number < 0 for number in numbers):
-            raise ValueError(numbers)
+        if len(numbers) > _MOST_NUMBERS or any(type(n) is not int or n < 0 for n in numbers):
+            raise ValueError(len(numbers))
         axes = list(zip(shape.items, strides.items, strict=True))
         shown = prod(shape.items) * item
         reach = (offset + 1 + sum((length - 1) * stride for length, stride in axes)) * item

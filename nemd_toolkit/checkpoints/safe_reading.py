@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 
 from nemd_toolkit.checkpoints.archives import check_archive
 from nemd_toolkit.checkpoints.pickles import follow_pickle
+from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError, UnsafeFile
 
 __all__ = ["Content", "read_content", "sha256"]
@@ -71,7 +72,7 @@ def read_content(path: Path | str) -> Content:
         said = str(error).rpartition("WeightsUnpickler error:")[2]  # torch puts advice around it
         raise InputError(
             f"{path}: expected a readable checkpoint, got a damaged one "
-            f"({type(error).__name__}: {' '.join(said.split())[:160]}); copy or download it again"
+            f"({type(error).__name__}: {shown(said)}); copy or download it again"
         ) from None
 
 
@@ -91,10 +92,10 @@ def sha256(path: Path | str) -> str:
 
 
 def _reader(path: Path) -> Callable[[Path], Any]:
-    if not path.is_file():
-        got = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing"
-        raise InputError(f"{path}: expected a file, got {got}; check the path")
     try:
+        if not path.is_file():
+            got = "a folder" if path.is_dir() else "no file"
+            raise InputError(f"{path}: expected a file, got {got}; check the path")
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(9)

@@ -57,7 +57,13 @@ def open_folder(folder: str, split: str, size: tuple[int, int] | None) -> Images
     Raises InputError for missing or empty folders and for unreadable pictures.
     """
     root = Path(folder).expanduser()
-    files = [file for part in _parts(root, split) for file in _list(part)]
+    try:
+        files = [file for part in _parts(root, split) for file in _list(part)]
+    except OSError as error:
+        raise InputError(
+            f"{error.filename}: expected a readable folder, got {error.strerror}; "
+            "check its permissions"
+        ) from None
     channels, common = _inspect(files, size)
     wanted = size or common or _USUAL_SIZE
     names, labels = _labels(root, files)

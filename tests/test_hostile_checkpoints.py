@@ -1,0 +1,261 @@
+"""Hostile and damaged checkpoints end in one sentence; nothing of them is run or allocated."""
+
+import argparse
+import os
+import pickle
+import struct
+import zipfile
+from contextlib import suppress
+from io import BytesIO
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from nemd_toolkit.checkpoints import read_checkpoint, read_content
+from nemd_toolkit.errors import InputError, NemdError, UnsafeFile
+
+FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+
+
+def save(data, path, *, zipped=True, protocol=2):
+    torch.save(data, path, _use_new_zipfile_serialization=zipped, pickle_protocol=protocol)
+    return path
+
+
+class Bomb:
+    """Runs a shell command when unpickled."""
+
+    def __init__(self, witness):
+        self.witness = witness
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.witness}",)
+
+
+def archive(path, program, storages=None, **options):
+    """Write a zip as torch.save does, around a pickle program of our own."""
+    with zipfile.ZipFile(path, "w", **options) as file:
+        file.writestr("a/data.pkl", program)
+        for key, data in (storages or {}).items():
+            file.writestr(f"a/data/{key}", data)
+        file.writestr("a/version", "3\n")
+    return path
+
+
+def legacy(path, program, keys=(), storages=b""):
+    """Write a file as torch < 1.6 did, around a pickle program of our own."""
+    head = [pickle.dumps(x, 2) for x in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
+    path.write_bytes(b"".join(head) + program + pickle.dumps(list(keys), 2) + storages)
+    return path
+
+
+def tensor_program(*, count=4, shape=(4,), strides=(1,), offset=0, view=b"", kind="FloatStorage"):
+    """Pickle of one tensor over storage "0" that claims these numbers."""
+
+    def numbers(values):
+        return b"(" + b"".join(map(long, values)) + b"t"
+
+    def long(value):
+        return pickle.dumps(value, 2)[2:-1]
+
+    storage = b"(X\x07\x00\x00\x00storagectorch\n" + kind.encode() + b"\nX\x01\x00\x00\x000"
+    storage += b"X\x03\x00\x00\x00cpu" + long(count) + view + b"tQ"
+    arguments = storage + long(offset) + numbers(shape) + numbers(strides) + b"\x89N"
+    return b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(" + arguments + b"tR."
+
+
+class TestHostileFiles:
+    @pytest.mark.parametrize("protocol", range(6))
+    @FORMATS
+    @pytest.mark.parametrize("nested", [True, False])
+    def test_no_code_is_run(self, tmp_path, protocol, zipped, nested):
+        witness, path = tmp_path / "ran", tmp_path / "a.pt"
+        bomb = Bomb(witness)
+        save({"state_dict": {"x": [1, bomb]}} if nested else bomb, path, zipped=zipped,
+             protocol=protocol)  # fmt: skip
+        with pytest.raises(InputError, match="expected"):
+            read_checkpoint(path)
+        pickle_only = tmp_path / "b.pt"
+        pickle_only.write_bytes(pickle.dumps(bomb, protocol))
+        with pytest.raises(UnsafeFile, match=r"(posix|nt)\.system"):
+            read_checkpoint(pickle_only)
+        assert not witness.exists()
+
+    @FORMATS
+    def test_the_name_of_the_global_is_told(self, tmp_path, zipped):
+        path = save({"x": Bomb(tmp_path / "ran")}, tmp_path / "a.pt", zipped=zipped)
+        with pytest.raises(UnsafeFile, match=r"(posix|nt)\.system; nothing was run"):
+            read_checkpoint(path)
+
+    @pytest.mark.parametrize(
+        "program",
+        [
+            b"\x80\x02cbuiltins\neval\n(X\x01\x00\x00\x001tR.",
+            b"\x80\x02(X\x01\x00\x00\x001ibuiltins\neval\n.",
+            b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.",
+            b"\x80\x02ctorch\nFloatStorage\nJ\x00\x00\x00\x40\x85R.",  # 4 GiB
+            b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x40\x85R.",
+            b"\x80\x02ccollections\nOrderedDict\n}b.",  # attributes on the class itself
+            b"\x80\x02K\x01)R.",  # calls a number
+        ],
+    )
+    def test_calls_off_the_list_are_refused(self, tmp_path, program):
+        for path in (archive(tmp_path / "a.pt", program), legacy(tmp_path / "b.pt", program)):
+            with pytest.raises(UnsafeFile, match=r"expected only tensors|expected attributes"):
+                read_content(path)
+
+    @pytest.mark.parametrize(
+        "claim",
+        [
+            {"count": 2**40, "shape": (2**40,)},
+            {"count": 4, "shape": (2**40,)},
+            {"count": 4, "shape": (2**20, 2**20), "strides": (0, 0)},
+            {"count": 4, "shape": (1,), "offset": 2**40},
+            {"count": 4, "shape": (4,), "strides": (2**40,)},
+            {"count": -4, "shape": (4,)},
+            {"count": 4, "shape": (4,), "offset": -1},
+            {"count": 4, "shape": (-4,)},
+            {"count": 4, "shape": (4, 1)},
+            {"count": 4, "kind": "DoubleStorage"},
+        ],
+    )
+    def test_tensors_beyond_the_file_are_refused(self, tmp_path, claim):
+        data = struct.pack("<4f", 1, 2, 3, 4)
+        good = archive(tmp_path / "good.pt", tensor_program(), {"0": data})
+        assert read_content(good).data.tolist() == [1, 2, 3, 4]
+        bad = archive(tmp_path / "a.pt", tensor_program(**claim), {"0": data})
+        old = legacy(
+            tmp_path / "b.pt",
+            tensor_program(**claim, view=b"N"),
+            ["0"],
+            struct.pack("<q", 4) + data if "kind" not in claim else b"",
+        )
+        for path in (bad, old):
+            with pytest.raises(InputError, match=r"expected .* got"):
+                read_content(path)
+
+    def test_a_storage_that_changes_its_size_is_refused(self, tmp_path):
+        program = tensor_program()[:-1] + b"0" + tensor_program(count=2, shape=(2,))[2:]
+        both = program.replace(b"R0c", b"R\x85c")
+        path = archive(tmp_path / "a.pt", both[:-1] + b"\x86.", {"0": bytes(16)})
+        with pytest.raises(UnsafeFile, match="two sizes"):
+            read_content(path)
+
+    def test_tuples_that_double_are_refused_before_they_are_hashed(self, tmp_path):
+        doubling = b"".join(b"q" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(100))
+        deep = b"\x85" * 100_000
+        for tower in (doubling, deep):
+            path = archive(tmp_path / "a.pt", b"\x80\x02})" + tower + b"K\x01s.")
+            with pytest.raises(UnsafeFile, match="nested"):
+                read_content(path)
+
+    def test_lists_that_double_or_nest_without_end_do_no_harm(self, tmp_path):
+        # each list holds the one before it twice
+        doubling = b"\x80\x02]" + b"".join(b"q%c](h%ch%ce" % (i, i, i) for i in range(100))
+        deep = b"\x80\x02" + b"]" * 20_000 + b"a" * 19_999
+        for program in (doubling + b".", deep + b"."):
+            with pytest.raises(NemdError):
+                read_checkpoint(archive(tmp_path / "a.pt", program))
+
+    def test_packed_overlapping_and_shortened_archives_are_refused(self, tmp_path):
+        packed = archive(
+            tmp_path / "packed.pt",
+            tensor_program(count=2**20, shape=(2**20,)),
+            {"0": bytes(2**22)},
+            compression=zipfile.ZIP_DEFLATED,
+        )
+        with pytest.raises(UnsafeFile, match="packed"):
+            read_content(packed)
+        whole = save({"w": torch.ones(99)}, tmp_path / "whole.pt").read_bytes()
+        for length in (4, 100, len(whole) // 2, len(whole) - 1):
+            (tmp_path / "cut.pt").write_bytes(whole[:length])
+            with pytest.raises(InputError, match="damaged"):
+                read_content(tmp_path / "cut.pt")
+
+    @pytest.mark.filterwarnings("ignore:Duplicate name")
+    @pytest.mark.parametrize("second", ["a/data.pkl", "a/DATA.pkl"])
+    def test_two_programs_under_one_name_are_refused(self, tmp_path, second):
+        path = archive(tmp_path / "a.pt", tensor_program(), {"0": bytes(16)})
+        with zipfile.ZipFile(path, "a") as file:
+            file.writestr(second, pickle.dumps({}, 2))
+        with pytest.raises(UnsafeFile, match="every entry once"):
+            read_content(path)
+
+    def test_names_with_control_characters_are_not_printed(self, tmp_path):
+        program = b"\x80\x02c\x1b[31mos\nsystem\n."
+        with pytest.raises(UnsafeFile, match=r"\?\[31mos\.system"):
+            read_content(archive(tmp_path / "a.pt", program))
+
+    def test_shapes_of_very_many_axes_are_refused_quickly(self, tmp_path):
+        program = tensor_program(shape=(2**70,) * 100_000, strides=(0,) * 100_000)
+        with pytest.raises(InputError, match="expected"):
+            read_content(archive(tmp_path / "a.pt", program, {"0": bytes(16)}))
+
+    def test_an_entry_larger_than_the_file_is_refused(self, tmp_path):
+        path = archive(tmp_path / "a.pt", tensor_program(), {"0": bytes(16)})
+        content = bytearray(path.read_bytes())
+        place = content.rindex(b"a/data/0") - 46  # the entry's record in the central directory
+        content[place + 20 : place + 28] = struct.pack("<II", 2**31, 2**31)
+        path.write_bytes(content)
+        with pytest.raises(UnsafeFile, match="within the file"):
+            read_content(path)
+
+    @pytest.mark.parametrize("header", [2**62, 2**31, 10])
+    def test_safetensors_with_a_false_header_are_refused(self, tmp_path, header):
+        path = tmp_path / "a.safetensors"
+        path.write_bytes(struct.pack("<Q", header) + b'{"a":{"dtype":"F32"}}' + bytes(100))
+        with pytest.raises(InputError, match="expected"):
+            read_content(path)
+
+    def test_safetensors_that_claim_more_than_they_hold_are_refused(self, tmp_path):
+        header = b'{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}'
+        path = tmp_path / "a.safetensors"
+        path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(16))
+        with pytest.raises(InputError, match="expected"):
+            read_content(path)
+
+
+def mutated(content: bytes, rng: np.random.Generator) -> bytes:
+    """One to four cuts, flips, overwrites or splices."""
+    data = bytearray(content)
+    for _ in range(rng.integers(1, 5)):
+        at, length = int(rng.integers(len(data))), int(rng.integers(1, 64))
+        match rng.integers(5):
+            case 0:
+                data = data[: max(1, at)]
+            case 1:
+                data[at] ^= 1 << int(rng.integers(8))
+            case 2:
+                data[at : at + length] = rng.bytes(length)
+            case 3:
+                other = int(rng.integers(len(data)))
+                data[at:at] = data[other : other + length]
+            case 4:
+                del data[at : at + length]
+        data = data or bytearray(b"\x00")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors", "program"])
+def test_mutated_files_give_a_result_or_an_error_of_ours(tmp_path, kind):
+    small = {"state_dict": {"conv1.weight": torch.ones(2, 3, 3, 3), "fc.bias": torch.ones(4)}}
+    path = tmp_path / "a.pt"
+    if kind == "safetensors":
+        safetensors.torch.save_file(small["state_dict"], path)
+    else:
+        save(small | {"args": argparse.Namespace(x=1)}, path, zipped=kind != "legacy")
+    content = path.read_bytes()
+    if kind == "program":  # damage under valid checksums
+        with zipfile.ZipFile(BytesIO(content)) as file:
+            entries = {name.split("/", 1)[1]: file.read(name) for name in file.namelist()}
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        if kind == "program":
+            storages = {k.removeprefix("data/"): v for k, v in entries.items() if "data/" in k}
+            archive(path, mutated(entries["data.pkl"], rng), storages)
+        else:
+            path.write_bytes(mutated(content, rng))
+        with suppress(NemdError):
+            read_checkpoint(path)
