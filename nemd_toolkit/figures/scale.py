@@ -95,7 +95,7 @@ def _draw_row(axes: Axes, place: int, row: Row) -> None:
         )
         return
     s = row.score
-    value = f"{s.value:.2f} [{s.low:.2f}, {s.high:.2f}]"
+    value = f"{s.value:z.2f} [{s.low:z.2f}, {s.high:z.2f}]"
     axes.text(
         0.985,
         place - 0.28,

@@ -35,7 +35,7 @@ __all__ = [
     "themed",
 ]
 
-WIDTH, HEIGHT = 5.2, 3.2  # inches: on a phone of 360 px the text is about 10 px high
+WIDTH, HEIGHT = 4.8, 3.1  # inches: on a phone of 360 px the text is about 10 px high
 INK, MUTED, GRID, PAPER = "#1b1e24", "#566070", "#d8dde5", "#fefefe"
 BLUE, VERMILLION, GREEN, PURPLE, AMBER = "#0072b2", "#c4500a", "#00805e", "#a2487f", "#a87400"
 NEUTRAL = "#8d96a5"

@@ -116,7 +116,7 @@ class _Card:
         return bool(width <= _RIGHT - _LEFT)
 
     def icon(self, state: str, colour: str) -> None:
-        """Draw the state's shape: circle with tick, octagon with cross, diamond with ?."""
+        """Draw the state's shape: circle with tick, octagon with cross, square with ?."""
         x, y = 112, 92
         line: dict[str, Any] = {"color": PAPER, "lw": 6, "solid_capstyle": "round"}
         if state == "healthy":
@@ -128,7 +128,9 @@ class _Card:
             self.axes.plot([x - 15, x + 15], [y - 15, y + 15], **line)
             self.axes.plot([x - 15, x + 15], [y + 15, y - 15], **line)
         else:
-            self.axes.add_patch(RegularPolygon((x, y), 4, radius=46, color=colour))
+            self.axes.add_patch(
+                RegularPolygon((x, y), 4, radius=54, orientation=0.7854, color=colour)
+            )
             self.axes.text(
                 x, y, "?", fontsize=38, color=PAPER, ha="center", va="center", weight="bold"
             )

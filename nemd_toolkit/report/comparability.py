@@ -20,9 +20,10 @@ class Difference:
     """Whether the scores of two runs differ by more than their intervals."""
 
     first: str
+    first_score: str
     second: str
+    second_score: str
     beyond: bool  # the 95 % intervals do not overlap
-    sentence: str
 
 
 def warnings(runs: Sequence[Run]) -> list[str]:
@@ -66,11 +67,10 @@ def _difference(first: Run, second: Run) -> Difference:
     assert a.score is not None
     assert b.score is not None
     beyond = a.score.low > b.score.high or b.score.low > a.score.high
-    names = [shortened(name, LONGEST_NAME) for name, _ in (first, second)]
-    said = "beyond the noise of the prototypes" if beyond else "within the noise of the prototypes"
     return Difference(
-        first=first[0],
-        second=second[0],
+        first=shortened(first[0], LONGEST_NAME),
+        first_score=interval(a.score),
+        second=shortened(second[0], LONGEST_NAME),
+        second_score=interval(b.score),
         beyond=beyond,
-        sentence=f"{names[0]} {interval(a.score)} and {names[1]} {interval(b.score)}: {said}",
     )

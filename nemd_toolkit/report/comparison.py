@@ -105,7 +105,7 @@ def _document(analyses: Sequence[Run], rows: list[dict[str, Any]]) -> str:
         "runs": [{name: _finite(value) for name, value in row.items()} for row in rows],
         "warnings": warnings(analyses),
         "differences": [
-            {"first": d.first, "second": d.second, "beyond": d.beyond}
+            {"first": d.first, "second": d.second, "beyond_prototype_noise": d.beyond}
             for d in differences(analyses)
         ],
     }
@@ -136,8 +136,8 @@ def _page(analyses: Sequence[Run], extra: Extra, links: Mapping[str, str]) -> st
         ],
         columns=[shortened(column, LONGEST_NAME) for column in columns],
         warnings=warnings(analyses),
-        beyond=[d.sentence for d in found if d.beyond],
-        within=[d.sentence for d in found if not d.beyond],
+        beyond=[d for d in found if d.beyond],
+        within=[d for d in found if not d.beyond],
         against_first=len(analyses) > MOST_PAIRED,
         pictures=[shown(picture) for picture in _pictures(analyses)],
     )

@@ -29,7 +29,7 @@ def number(value: float | None, digits: int = 3) -> str:
         return f"{int(value):,}"
     if abs(value) < 10.0**-digits:
         return f"{value:.{max(0, digits - 2)}g}"
-    return f"{value:,.{digits}f}"
+    return f"{value:z,.{digits}f}"
 
 
 def percent(value: float | None) -> str:
@@ -49,7 +49,7 @@ def interval(found: Interval | None, digits: int = 2) -> str:
     """
     if found is None:
         return NONE
-    return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+    return f"{found.value:z.{digits}f} [{found.low:z.{digits}f}, {found.high:z.{digits}f}]"
 
 
 def shortened(text: str, length: int = 80) -> str:
