@@ -41,5 +41,5 @@ def draw_duplicates(
     axes.set_xlabel("cosine distance that counts as equal")
     axes.set_ylabel("prototypes that repeat")
     axes.grid()
-    figure.legend(loc="outside upper left", ncols=3)
+    figure.legend(loc="outside upper left", ncols=2)
     return figure

@@ -30,7 +30,7 @@ def draw_matrix(nemd: Nemd, order: Int[np.ndarray, " u"]) -> Figure:
     bar = figure.colorbar(image, ax=axes, shrink=0.85)
     bar.set_label("excess W1 of the pair")
     bar.outline.set_visible(False)
-    axes.set_xlabel("prototypes (and again upwards), near ones side by side")
+    axes.set_xlabel("prototypes, near ones side by side")
     axes.set_xticks([])
     axes.set_yticks([])
     return figure

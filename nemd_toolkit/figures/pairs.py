@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nemd_toolkit.figures.style import BLUE, INK, PAPER, VERMILLION, new_figure, themed
+from nemd_toolkit.figures.style import BLUE, INK, VERMILLION, new_figure, themed
 from nemd_toolkit.measures.nemd import Nemd
 
 __all__ = ["draw_pairs"]
@@ -34,7 +34,7 @@ def _draw(
     axes: Axes, values: Float[np.ndarray, " p"], anchors: tuple[float, float], label: str
 ) -> None:
     bins = int(np.clip(1.5 * np.sqrt(len(values)), 8, _MOST_BINS))
-    axes.hist(values, bins=bins, color=BLUE, ec=PAPER, lw=0.4)
+    axes.hist(values, bins=bins, histtype="stepfilled", color=BLUE)
     uniform, collapsed = anchors
     axes.axvline(uniform, color=VERMILLION, ls=":", lw=2.2)
     axes.axvline(collapsed, color=INK, ls="--")

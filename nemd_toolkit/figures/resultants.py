@@ -37,5 +37,5 @@ def draw_resultants(clusterings: Sequence[ClusteringMeasures]) -> Figure:
     axes.set_xlabel("prototypes, loosest to tightest (%)")
     axes.set_ylabel("resultant")
     axes.grid()
-    figure.legend(loc="outside upper left", ncols=3)
+    figure.legend(loc="outside upper left", ncols=2)
     return figure
