@@ -119,7 +119,12 @@ def _restore(run: _Run, say: Callable[[str], None]) -> int:
     run.optimizer.load_state_dict(content["optimizer"])
     start = int(content["epoch"]) + 1
     run.folder.keep_log_before(start)
-    say(f"resuming after epoch {start} of {run.config.epochs} from {run.folder.last}")
+    done = start >= run.config.epochs
+    say(
+        f"{run.folder.last} is complete with {start} epochs; nothing to train"
+        if done
+        else f"resuming after epoch {start} of {run.config.epochs} from {run.folder.last}"
+    )
     return start
 
 

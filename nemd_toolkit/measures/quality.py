@@ -22,7 +22,7 @@ from nemd_toolkit.errors import InputError
 __all__ = ["knn_accuracy", "linear_probe_accuracy"]
 
 _BLOCK = 16_777_216  # entries of one block of similarities: 64 MB in float32
-_PROBE_ITERATIONS = 1000  # of L-BFGS; an accuracy moves little long before it converges
+_PROBE_ITERATIONS = 300  # of L-BFGS; an accuracy moves little long before it converges
 
 
 def knn_accuracy(

@@ -89,13 +89,13 @@ def test_fit_prints_the_path_and_evaluate_gives_json(monkeypatch, capsys, tmp_pa
     assert json.loads(out) == evaluate(tmp_path / "last.pt").plain()
 
 
-def test_a_second_fit_says_that_it_goes_on(checkpoint, monkeypatch, capsys, tmp_path):
+def test_a_second_fit_says_that_nothing_is_left_to_do(checkpoint, monkeypatch, capsys, tmp_path):
     arguments = ("fit", "moco", "--data", "digits", "--epochs", 1, "--out", tmp_path)
     tiny = [f"--set={s}" for s in ("batch_size=128", "queue_size=64")]
     invoke(monkeypatch, capsys, *arguments, *tiny)
     code, _, err = invoke(monkeypatch, capsys, *arguments, *tiny)
     assert code == 0
-    assert "resuming after epoch 1 of 1" in err
+    assert "complete with 1 epochs" in err
     _, _, quiet = invoke(monkeypatch, capsys, *arguments, *tiny, "--quiet")
     assert quiet == ""
 
