@@ -29,6 +29,7 @@ __all__ = ["DPI", "draw_card"]
 DPI = 100
 WIDTH, HEIGHT = 1200, 630  # pixels; all places below are pixels from the upper left
 _COLOURS = {"healthy": "#00608f", "collapsed": "#a83c00", "inconclusive": "#5b4a8a"}
+Pixels = float | int  # type checks at run time tell them apart
 _LEFT, _RIGHT = 70, WIDTH - 70
 
 
@@ -66,10 +67,10 @@ class _Card:
 
     def text(
         self,
-        x: float,
-        y: float,
+        x: Pixels,
+        y: Pixels,
         text: str,
-        size: float,
+        size: int,
         *,
         colour: str = INK,
         weight: str = "normal",
@@ -81,7 +82,7 @@ class _Card:
         )
         return float(drawn.get_window_extent(self.renderer).width)
 
-    def paragraph(self, x: float, y: float, text: str, size: float, *, lines: int) -> None:
+    def paragraph(self, x: Pixels, y: Pixels, text: str, size: int, *, lines: int) -> None:
         """Write a text on at most `lines` lines; an ellipsis says that more follows."""
         wrapped = self._wrap(plain(text, 600), size)
         if len(wrapped) > lines:
@@ -89,7 +90,7 @@ class _Card:
         for place, line in enumerate(wrapped):
             self.text(x, y + place * size * 2.0, line, size)
 
-    def _wrap(self, text: str, size: float) -> list[str]:
+    def _wrap(self, text: str, size: int) -> list[str]:
         lines = [""]
         for word in text.split(" "):
             for piece in self._pieces(word, size):
@@ -100,7 +101,7 @@ class _Card:
                     lines.append(piece)
         return lines
 
-    def _pieces(self, word: str, size: float) -> list[str]:
+    def _pieces(self, word: str, size: int) -> list[str]:
         """Cut a word that is longer than a line."""
         pieces = [""]
         for letter in word:
@@ -109,7 +110,7 @@ class _Card:
             pieces[-1] += letter
         return pieces
 
-    def _fits(self, text: str, size: float) -> bool:
+    def _fits(self, text: str, size: int) -> bool:
         probe = self.axes.text(0, 0, text, fontsize=size)
         width = probe.get_window_extent(self.renderer).width
         probe.remove()
@@ -145,7 +146,7 @@ class _Card:
             return
         low, high = min(-0.04, score.low), max(1.04, score.high)
 
-        def at(value: float) -> float:
+        def at(value: Pixels) -> float:
             return _LEFT + (_RIGHT - _LEFT) * (value - low) / (high - low)
 
         warning = limit(found, "NEMD002", "score_warning", limits.coagulation_warning)

@@ -21,7 +21,7 @@ from nemd_toolkit.report.gallery import Picture, limit
 from nemd_toolkit.report.page import shown
 from nemd_toolkit.report.rendering import render
 from nemd_toolkit.report.tables import csv_text
-from nemd_toolkit.report.wording import interval, number, shortened
+from nemd_toolkit.report.wording import interval, number, shortened, storable
 
 __all__ = ["SCHEMA", "write_comparison"]
 
@@ -29,7 +29,7 @@ SCHEMA = "nemd-comparison/1"
 LONGEST_NAME = 60
 
 Run = tuple[str, Analysis]
-Extra = Mapping[str, Mapping[str, str | float]]
+Extra = Mapping[str, Mapping[str, str | float | int]]
 
 
 def write_comparison(
@@ -64,12 +64,12 @@ def write_comparison(
     return folder / "comparison.html"
 
 
-def _row(name: str, analysis: Analysis, extra: Mapping[str, str | float]) -> dict[str, Any]:
+def _row(name: str, analysis: Analysis, extra: Mapping[str, str | float | int]) -> dict[str, Any]:
     """One run, flat: a row of the CSV."""
     m, verdict = analysis.measures, analysis.verdict
     nemd = m.nemd
     return {
-        "name": name,
+        "name": storable(name),
         "state": verdict.state,
         "codes": " ".join(verdict.codes),
         **_ends("score", nemd.score if nemd else None),
@@ -79,13 +79,17 @@ def _row(name: str, analysis: Analysis, extra: Mapping[str, str | float]) -> dic
         "effective_rank": m.spectrum.effective_rank,
         "mean_resultant": _mean_resultant(analysis),
         "resultant": m.instance.resultant,
-        **extra,
+        **{storable(column): _stored(value) for column, value in extra.items()},
         "count": m.rows.count,
         "dim": m.rows.dim,
         "n": nemd.n if nemd else None,
         "k": " ".join(str(c.k) for c in m.clusterings),
-        "headline": verdict.headline,
+        "headline": storable(verdict.headline),
     }
+
+
+def _stored(value: str | float | int) -> str | float | int:
+    return storable(value) if isinstance(value, str) else value
 
 
 def _ends(name: str, found: Interval | None) -> dict[str, float | None]:
@@ -143,7 +147,7 @@ def _page(analyses: Sequence[Run], extra: Extra, links: Mapping[str, str]) -> st
     )
 
 
-def _numbers(analysis: Analysis) -> list[tuple[str, float | None]]:
+def _numbers(analysis: Analysis) -> list[tuple[str, float | int | None]]:
     """Give what is seen in each cell and the number to sort it by."""
     m, nemd = analysis.measures, analysis.measures.nemd
     intervals = (nemd.score, nemd.excess, nemd.raw) if nemd else (None, None, None)
@@ -156,7 +160,7 @@ def _numbers(analysis: Analysis) -> list[tuple[str, float | None]]:
     ]
 
 
-def _extra_cell(value: str | float | None) -> tuple[str, float | None]:
+def _extra_cell(value: str | float | int | None) -> tuple[str, float | int | None]:
     if isinstance(value, str):
         return shortened(value, LONGEST_NAME), None
     return number(value), value

@@ -12,6 +12,7 @@ from nemd_toolkit.report.document import to_json
 from nemd_toolkit.report.gallery import gallery
 from nemd_toolkit.report.page import page
 from nemd_toolkit.report.tables import csv_text, pair_tables, prototype_tables
+from nemd_toolkit.report.wording import storable
 
 __all__ = ["write", "write_files"]
 
@@ -41,8 +42,7 @@ def write_files(folder: Path, files: dict[str, str | bytes]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            # a name from a foreign file system may hold half a character
-            data = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
+            data = content if isinstance(content, bytes) else storable(content).encode()
             with replacing(folder / name) as part:
                 part.write_bytes(data)
     except OSError as error:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from nemd_toolkit.measures.summary import ClusteringMeasures
 from nemd_toolkit.report.analysis import Analysis
+from nemd_toolkit.report.wording import storable
 
 __all__ = ["csv_text", "pair_table", "pair_tables", "prototype_table", "prototype_tables"]
 
@@ -34,7 +35,7 @@ def prototype_table(c: ClusteringMeasures) -> pd.DataFrame:
             "k": c.k,
             "source": c.source,
             "prototype": range(c.k),
-            "name": list(c.prototypes.names),
+            "name": [storable(name) for name in c.prototypes.names],
             "size": c.usage.sizes,
             "share": c.usage.sizes / c.usage.sizes.sum(),
         }

@@ -4,7 +4,16 @@ import math
 
 from nemd_toolkit.measures import Interval, Measures
 
-__all__ = ["STATES", "STATUSES", "how_sure", "interval", "number", "percent", "shortened"]
+__all__ = [
+    "STATES",
+    "STATUSES",
+    "how_sure",
+    "interval",
+    "number",
+    "percent",
+    "shortened",
+    "storable",
+]
 
 STATES = {"healthy": "Healthy", "collapsed": "Collapsed", "inconclusive": "Inconclusive"}
 STATUSES = {
@@ -17,7 +26,7 @@ STATUSES = {
 NONE = "–"
 
 
-def number(value: float | None, digits: int = 3) -> str:
+def number(value: float | int | None, digits: int = 3) -> str:
     """Give a number for reading; a dash for none.
 
     >>> number(0.123456), number(1234567), number(None), number(0.0), number(1e-7)
@@ -59,6 +68,15 @@ def shortened(text: str, length: int = 80) -> str:
     'abc…'
     """
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def storable(text: str) -> str:
+    r"""Replace halves of characters, as names from a foreign file system may hold, by ?.
+
+    >>> storable("a\udcffb")
+    'a?b'
+    """
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def how_sure(measures: Measures) -> str:
