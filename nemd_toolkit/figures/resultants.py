@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from nemd_toolkit.figures.style import MARKERS, SERIES, new_figure, themed
+from nemd_toolkit.figures.style import MARKERS, MOST_VECTORS, SERIES, new_figure, themed
 from nemd_toolkit.measures.summary import ClusteringMeasures
 
 __all__ = ["draw_resultants"]
@@ -30,6 +30,7 @@ def draw_resultants(clusterings: Sequence[ClusteringMeasures]) -> Figure:
             markevery=max(1, count // 20),
             ms=5,
             lw=1,
+            rasterized=count > MOST_VECTORS,
             label=f"K={c.k}, {c.source}",
         )
     axes.set_ylim(-0.03, 1.03)

@@ -19,6 +19,7 @@ __all__ = [
     "GRID",
     "INK",
     "MARKERS",
+    "MOST_VECTORS",
     "MUTED",
     "NEUTRAL",
     "PAPER",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 WIDTH, HEIGHT = 4.8, 3.1  # inches: on a phone of 360 px the text is about 10 px high
+MOST_VECTORS = 2_000  # points of one line; what has more becomes pixels, to keep pages small
 INK, MUTED, GRID, PAPER = "#1b1e24", "#566070", "#d8dde5", "#fefefe"
 BLUE, VERMILLION, GREEN, PURPLE, AMBER = "#0072b2", "#c4500a", "#00805e", "#a2487f", "#a87400"
 NEUTRAL = "#8d96a5"
