@@ -45,8 +45,8 @@ def draw_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> Figure:
             label=plain(name, 40),
         )
     if not lines:
-        axes.clear()
-        say_nothing_to_draw(axes, "every singular value around the mean is 0:\nno direction varies")
+        reason = "every singular value around the mean is 0:\nno direction varies"
+        say_nothing_to_draw(figure, reason)
         return figure
     null = _positive(shown[0][1].null_singular)
     axes.plot(np.arange(1, len(null) + 1), null, color=NEUTRAL, lw=3.2, zorder=1, label="uniform")

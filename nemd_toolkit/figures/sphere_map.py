@@ -35,7 +35,7 @@ def draw_map(projection: Projection, prototypes: Prototypes, rank: Int[np.ndarra
     """
     figure, [axes] = new_figure(3.9)
     if sum(projection.explained) == 0:
-        say_nothing_to_draw(axes, "all embeddings are one point")
+        say_nothing_to_draw(figure, "all embeddings are one point")
         return figure
     owner = prototypes.assignment.numpy()[projection.rows]
     if prototypes.k <= MOST_COLOURS:

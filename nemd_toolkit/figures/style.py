@@ -87,8 +87,11 @@ def new_figure(height: float = HEIGHT, rows: int = 1) -> tuple[Figure, list[Axes
     return figure, [figure.add_subplot(rows, 1, row + 1) for row in range(rows)]
 
 
-def say_nothing_to_draw(axes: Axes, reason: str) -> None:
+def say_nothing_to_draw(figure: Figure, reason: str) -> None:
     """Write, in place of a picture, why there is none."""
+    figure.set_size_inches(WIDTH, 1.2)
+    [axes] = figure.axes
+    axes.clear()
     axes.set_axis_off()
     axes.text(0.5, 0.5, reason, ha="center", va="center", color=MUTED, transform=axes.transAxes)
 

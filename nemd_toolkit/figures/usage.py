@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from nemd_toolkit.figures.style import BLUE, MOST_VECTORS, VERMILLION, new_figure, themed
 from nemd_toolkit.measures.usage import Usage
@@ -21,6 +22,8 @@ def draw_usage(usage: Usage) -> Figure:
     equal = sizes.sum() / len(sizes)
     axes.axhline(equal, color=VERMILLION, ls="--", label=f"equal share, {equal:.1f}")
     axes.set_xlim(0.5, len(sizes) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.set_xlabel("prototypes, largest first")
     axes.set_ylabel("members")
     axes.grid(axis="y")

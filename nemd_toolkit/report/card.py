@@ -22,7 +22,7 @@ from nemd_toolkit.figures.style import (
 from nemd_toolkit.findings import Thresholds
 from nemd_toolkit.report.analysis import Analysis
 from nemd_toolkit.report.gallery import limit
-from nemd_toolkit.report.wording import STATES, interval, number
+from nemd_toolkit.report.wording import STATES, interval, no_score, number
 
 __all__ = ["DPI", "draw_card"]
 
@@ -51,11 +51,6 @@ def draw_card(analysis: Analysis) -> Figure:
         card.text(_LEFT, 595, plain(analysis.provenance.source, 90), 14, colour=MUTED)
         card.text(_RIGHT, 595, "nemd", 14, colour=MUTED, side="right")
     return figure
-
-
-def _missing(analysis: Analysis) -> str | None:
-    m = analysis.measures
-    return m.nemd_missing if m.nemd is None else m.nemd.score_missing
 
 
 class _Card:
@@ -142,7 +137,9 @@ class _Card:
         score = analysis.measures.nemd.score if analysis.measures.nemd else None
         y = 372
         if score is None:
-            self.paragraph(_LEFT, y - 30, f"No NEMD score: {_missing(analysis)}", 16, lines=3)
+            self.paragraph(
+                _LEFT, y - 30, f"No NEMD score: {no_score(analysis.measures)}", 16, lines=3
+            )
             return
         low, high = min(-0.04, score.low), max(1.04, score.high)
 

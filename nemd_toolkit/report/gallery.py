@@ -25,6 +25,9 @@ from nemd_toolkit.report.wording import interval
 __all__ = ["Picture", "gallery", "limit", "scale_picture"]
 
 
+MOST_SCALE_ROWS = 9  # beside the verdict; all clusterings are in report.json
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """A figure with its words."""
@@ -55,13 +58,15 @@ def limit(findings: tuple[Finding, ...], code: str, name: str, default: float) -
 def scale_picture(analysis: Analysis) -> Picture:
     """Give the score on its scale, per clustering and combined."""
     found, limits = analysis.findings, Thresholds()
-    rows = rows_of(analysis.measures)
-    told = "; ".join(f"{r.name} {interval(r.score) if r.score else 'no score'}" for r in rows[:9])
+    every = rows_of(analysis.measures)
+    rows = every[:MOST_SCALE_ROWS]
+    told = "; ".join(f"{r.name} {interval(r.score) if r.score else 'no score'}" for r in rows)
     return Picture(
         name="scale",
         title="NEMD score on its scale",
         reading="Left is as spread as uniform noise, right is every prototype shrunk to a point; "
-        "bars are 95 % intervals, shaded is where the check for coagulation warns and fires.",
+        "bars are 95 % intervals, shaded is where the check for coagulation warns and fires."
+        + (f" The first {len(rows) - 1} clusterings." if len(rows) < len(every) else ""),
         alt=f"NEMD scores: {told}.",
         figure=draw_scale(
             rows,

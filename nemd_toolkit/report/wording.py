@@ -9,6 +9,7 @@ __all__ = [
     "STATUSES",
     "how_sure",
     "interval",
+    "no_score",
     "number",
     "percent",
     "shortened",
@@ -79,11 +80,17 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def no_score(measures: Measures) -> str:
+    """Why there is no score."""
+    reason = measures.nemd_missing if measures.nemd is None else measures.nemd.score_missing
+    return (reason or "unknown").removeprefix("NEMD: ")
+
+
 def how_sure(measures: Measures) -> str:
     """Say in one or two sentences what the score rests on, or why there is none."""
     nemd = measures.nemd
     if nemd is None:
-        return f"There is no NEMD here: {measures.nemd_missing}."
+        return f"There is no NEMD here: {no_score(measures)}."
     prototypes = sum(c.nemd.prototypes for c in measures.clusterings if c.nemd)
     pairs = sum(c.nemd.pairs_total for c in measures.clusterings if c.nemd)
     clusterings = sum(c.nemd is not None for c in measures.clusterings)
@@ -97,7 +104,7 @@ def how_sure(measures: Measures) -> str:
         f"n={nemd.n} points a cloud, transport {transport}."
     )
     if nemd.score is None:
-        return f"{rests} There is no score: {nemd.score_missing}."
+        return f"{rests} There is no score: {no_score(measures)}."
     return (
         f"{rests} The 95 % interval resamples prototypes; it does not hold the choice of data, "
         "layer or K, nor another training seed."
