@@ -55,6 +55,7 @@ class Config:
     corr_temperature: float = 0.1  # of the softmax that makes entries positive
     # keeping
     save_every: int = 5  # PCL: epochs between numbered checkpoints
+    threads: int = 0  # ours; 0: torch's own choice. Sums, and so bytes, depend on their number
 
     def __post_init__(self) -> None:
         _one_of("arch", self.arch, ARCHITECTURES)
@@ -65,7 +66,7 @@ class Config:
         for name in ("learning_rate", "temperature", "corr_temperature"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name}: expected more than 0, got {getattr(self, name)}")
-        for name in ("image_size", "warmup_epochs", "negatives", "weight_decay"):
+        for name in ("threads", "image_size", "warmup_epochs", "negatives", "weight_decay"):
             _at_least(name, getattr(self, name), 0)
         for name in ("sgd_momentum", "key_momentum"):
             if not 0 <= getattr(self, name) <= 1:

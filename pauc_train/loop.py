@@ -73,7 +73,7 @@ def fit(
     found = method_named(method)
     config = load_config(method, recipe or recipe_for(data), overrides)
     folder = RunFolder(Path(out))
-    with _reproducible(device):
+    with _reproducible(device, config.threads):
         run = _prepare(found, data, config, seed, folder, device)
         start = _restore(run, say)
         with bar(f"training {method}", config.epochs) as advance:
@@ -237,14 +237,17 @@ def _device(name: str) -> torch.device:
 
 
 @contextmanager
-def _reproducible(device: str) -> Iterator[None]:
-    """Deterministic algorithms inside; the setting found is put back after."""
+def _reproducible(device: str, threads: int) -> Iterator[None]:
+    """Deterministic algorithms inside; the settings found are put back after."""
     if device.startswith("cuda"):  # without it torch refuses deterministic matrix products
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    threads_before = torch.get_num_threads()
     torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(threads or threads_before)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
+        torch.set_num_threads(threads_before)

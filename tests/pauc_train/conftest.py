@@ -26,7 +26,7 @@ TINY = {
 IMAGES = 256
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def few_digits():
     """Let runs see 256 digits, on one thread: batches this small gain nothing from a second."""
     threads = torch.get_num_threads()

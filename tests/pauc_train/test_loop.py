@@ -84,7 +84,17 @@ def test_a_finished_run_is_left_as_it_is(whole, tiny):
 def test_global_state_is_left_as_it_was(tiny, tmp_path):
     state = torch.get_rng_state()
     assert not torch.are_deterministic_algorithms_enabled()
-    fit("moco", "digits", epochs=1, out=tmp_path, overrides=tiny)
+    threads = torch.get_num_threads()
+    seen = []
+    fit(
+        "moco",
+        "digits",
+        epochs=1,
+        out=tmp_path,
+        overrides={**tiny, "threads": threads + 1},
+        on_epoch=lambda _: seen.append(torch.get_num_threads()),
+    )
+    assert (seen, torch.get_num_threads()) == ([threads + 1], threads)
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.equal(torch.get_rng_state(), state)
 
