@@ -1,1 +1,51 @@
-"""Prototype-collapse diagnostics with NEMD."""
+"""Is my representation collapsing, in which way, how surely? Diagnostics with NEMD.
+
+import nemd_toolkit as nt
+nt.analyze("checkpoint.pt", data="digits").verdict
+"""
+
+from nemd_toolkit.checkpoints import Checkpoint, read_checkpoint
+from nemd_toolkit.embedding_files import load_embeddings, save_embeddings
+from nemd_toolkit.embeddings import Embeddings
+from nemd_toolkit.encoding import embed
+from nemd_toolkit.errors import InputError, NemdError, NotOptimal, UnknownLayout, UnsafeFile
+from nemd_toolkit.findings import Thresholds
+from nemd_toolkit.measures import Nemd, nemd
+from nemd_toolkit.pipeline import analyze
+from nemd_toolkit.prototypes import (
+    Prototypes,
+    fit_prototypes,
+    prototypes_from_checkpoint,
+    prototypes_from_labels,
+    prototypes_from_vectors,
+)
+from nemd_toolkit.report.analysis import Analysis
+from nemd_toolkit.transport import Pairs, Transport, pairwise_wasserstein1, wasserstein1
+
+__all__ = [
+    "Analysis",
+    "Checkpoint",
+    "Embeddings",
+    "InputError",
+    "Nemd",
+    "NemdError",
+    "NotOptimal",
+    "Pairs",
+    "Prototypes",
+    "Thresholds",
+    "Transport",
+    "UnknownLayout",
+    "UnsafeFile",
+    "analyze",
+    "embed",
+    "fit_prototypes",
+    "load_embeddings",
+    "nemd",
+    "pairwise_wasserstein1",
+    "prototypes_from_checkpoint",
+    "prototypes_from_labels",
+    "prototypes_from_vectors",
+    "read_checkpoint",
+    "save_embeddings",
+    "wasserstein1",
+]

@@ -55,19 +55,24 @@ class Embeddings:
         points = _matrix(vectors)
         require_finite(points, name="embeddings")
         lengths = points.double().norm(dim=1)
-        norms = (float(lengths.min()), float(lengths.max()))
         fields = {
             "vectors": to_sphere(points, name="embeddings").float(),
             "labels": _column(labels, len(points), "labels"),
             "groups": _column(groups, len(points), "groups"),
             "ids": _column(ids, len(points), "ids"),
-            "norms": norms,
+            "norms": (float(lengths.min()), float(lengths.max())),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def with_labels(self, labels: Column) -> "Embeddings":
+        """Give the same rows with other labels."""
+        other = Embeddings(self.vectors, labels, self.groups, self.ids)
+        object.__setattr__(other, "norms", self.norms)  # as they came, not as they are now
+        return other
 
     @property
     def dim(self) -> int:

@@ -1,65 +1,169 @@
 """The whole way: source → embeddings → prototypes → measures → findings → analysis."""
 
 import platform
+import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal
 
-import torch
+from numpy.typing import NDArray
 
-from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.findings import decide, judge
+from nemd_toolkit.findings import Thresholds, decide, judge
 from nemd_toolkit.measures import measure
 from nemd_toolkit.progress import bar
 from nemd_toolkit.prototypes import (
     Prototypes,
     default_counts,
     fit_prototypes,
+    prototypes_from_checkpoint,
     prototypes_from_labels,
 )
 from nemd_toolkit.report.analysis import Analysis, Provenance
+from nemd_toolkit.sources import Opened, open_source
 
-__all__ = ["analyze"]
+__all__ = ["Prototyping", "analyze", "parse_prototypes", "versions"]
 
 Prototyping = int | Literal["own", "labels"]
+_PACKAGES = ("nemd-toolkit", "torch", "numpy", "scipy", "POT", "scikit-learn")
 
 
 def analyze(
     source: Any,
     data: str | None = None,
-    prototypes: Sequence[Prototyping] | None = None,
+    prototypes: Prototyping | Sequence[Prototyping] | None = None,
     seed: int = 0,
+    *,
+    labels: Sequence[Any] | NDArray[Any] | None = None,
+    layer: str | None = None,
+    split: str = "train",
+    device: str = "cpu",
+    thresholds: Thresholds | None = None,
 ) -> Analysis:
-    """x."""
+    """Analyse a checkpoint, embeddings (file, `Embeddings` or array) for collapse.
+
+    data: images to embed with a checkpoint, such as "digits". prototypes: numbers for k-means,
+    "own" for those in the checkpoint, "labels", or several of these; by default three numbers
+    chosen from the number of samples. layer: "projector" (the default where there is one) or
+    "backbone". Same seed, same machine, same numbers.
+
+    Raises InputError for what cannot be read or analysed.
+
+    >>> import torch
+    >>> equal = torch.ones(200, 8)
+    >>> analyze(equal).verdict.codes[0]
+    'NEMD001'
+    """
     start = time.perf_counter()
-    embeddings = source if isinstance(source, Embeddings) else Embeddings(source)
-    clusterings = []
-    for wanted in prototypes or default_counts(len(embeddings)):
-        if wanted == "labels":
-            clusterings.append(prototypes_from_labels(embeddings))
-        else:
-            clusterings.append(fit_prototypes(embeddings, wanted, seed=seed))
-    measures = measure(embeddings, clusterings, seed=seed)
-    findings = judge(measures)
+    opened = open_source(source, data, layer=layer, split=split, labels=labels, device=device)
+    clusterings = _prototypes(opened, prototypes, seed)
+    measures = measure(opened.embeddings, clusterings, seed=seed)
+    findings = judge(measures, thresholds)
     return Analysis(
         measures=measures,
         findings=findings,
         verdict=decide(findings),
         provenance=Provenance(
-            source="array",
-            sha256=None,
-            layout="embeddings",
-            layer=None,
-            data=data,
+            source=opened.name,
+            sha256=opened.sha256,
+            layout=opened.layout,
+            layer=opened.layer,
+            data=opened.data,
             seed=seed,
-            command="nemd analyze array.npy",
-            versions={"torch": torch.__version__},
-            device="cpu",
+            command=_command(opened, data, clusterings, seed, split),
+            versions=versions(),
+            device=device,
             seconds=time.perf_counter() - start,
-            notes=(),
+            notes=_notes(opened, clusterings, chosen=prototypes is None),
         ),
     )
+
+
+def parse_prototypes(text: str | None) -> tuple[Prototyping, ...] | None:
+    """Read numbers, 'own' and 'labels' separated by commas; InputError for anything else.
+
+    >>> parse_prototypes("50,100,labels")
+    (50, 100, 'labels')
+    """
+    if text is None:
+        return None
+    found: list[Prototyping] = []
+    for word in (part.strip() for part in text.split(",")):
+        if word.isascii() and word.isdigit():
+            found.append(int(word))
+        elif word == "own":
+            found.append("own")
+        elif word == "labels":
+            found.append("labels")
+        else:
+            raise InputError(
+                f"--prototypes: expected numbers, own or labels, got {text!r}; "
+                "write for instance 50,100,labels"
+            )
+    return tuple(found)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers rest on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def _prototypes(
+    opened: Opened, wanted: Prototyping | Sequence[Prototyping] | None, seed: int
+) -> list[Prototypes]:
+    if isinstance(wanted, (int, str)):
+        wanted = (wanted,)
+    if wanted is not None and len(wanted) == 0:
+        raise InputError("prototypes: expected at least one number, 'own' or 'labels', got none")
+    choices = default_counts(len(opened.embeddings)) if wanted is None else wanted
+    found: list[Prototypes] = []
+    with bar("finding prototypes", len(choices)) as advance:
+        for choice in choices:
+            found += _prototypes_of(opened, choice, seed)
+            advance(1)
+    return found
+
+
+def _prototypes_of(opened: Opened, choice: Prototyping, seed: int) -> Sequence[Prototypes]:
+    if choice == "labels":
+        return [prototypes_from_labels(opened.embeddings)]
+    if choice == "own":
+        if opened.checkpoint is None:
+            raise InputError(
+                f"prototypes: expected a checkpoint for 'own', got {opened.layout}; "
+                "give numbers for k-means"
+            )
+        return prototypes_from_checkpoint(opened.checkpoint, opened.embeddings)
+    if isinstance(choice, int):
+        return [fit_prototypes(opened.embeddings, choice, seed=seed)]
+    raise InputError(f"prototypes: expected numbers, 'own' or 'labels', got {choice!r}")
+
+
+def _notes(opened: Opened, clusterings: Sequence[Prototypes], *, chosen: bool) -> tuple[str, ...]:
+    e = opened.embeddings
+    notes = []
+    if not e.were_unit:
+        notes.append(
+            f"rows were not unit vectors (lengths {e.norms[0]:.3g}…{e.norms[1]:.3g}) and were "
+            "normalised"
+        )
+    if chosen:
+        counts = ", ".join(str(p.k) for p in clusterings)
+        notes.append(f"numbers of prototypes chosen from the {len(e):,} samples: {counts}")
+    return tuple(notes)
+
+
+def _command(
+    opened: Opened,
+    data: str | None,
+    clusterings: Sequence[Prototypes],
+    seed: int,
+    split: str,
+) -> str:
+    kinds = dict.fromkeys(str(p.k) if p.source == "k-means" else p.source for p in clusterings)
+    words = ["nemd", "analyze", opened.name, "--prototypes", ",".join(kinds), "--seed", str(seed)]
+    for option, value in (("data", data), ("layer", opened.layer)):
+        words += [] if value is None else [f"--{option}", value]
+    words += [] if split == "train" else ["--split", split]
+    return shlex.join(words)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nemd_toolkit.checkpoints import Checkpoint
 from nemd_toolkit.clustering import kmeans
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
@@ -22,6 +23,7 @@ __all__ = [
     "Source",
     "default_counts",
     "fit_prototypes",
+    "prototypes_from_checkpoint",
     "prototypes_from_labels",
     "prototypes_from_vectors",
 ]
@@ -147,4 +149,22 @@ def prototypes_from_vectors(embeddings: Embeddings, vectors: Float[Tensor, "k d"
         vectors=unit,
         names=tuple(str(p) for p in range(len(unit))),
         source="own",
+    )
+
+
+def prototypes_from_checkpoint(
+    checkpoint: Checkpoint, embeddings: Embeddings
+) -> tuple[Prototypes, ...]:
+    """Take the checkpoint's own prototypes, one clustering for each that it holds.
+
+    Rows go to the prototype of highest cosine. Raises InputError if it holds none, or of another
+    dimension than the embeddings.
+    """
+    if not checkpoint.prototypes:
+        raise InputError(
+            f"{checkpoint.path}: expected prototypes of its own, got none in it; "
+            "give numbers for k-means"
+        )
+    return tuple(
+        prototypes_from_vectors(embeddings, own.centroids) for own in checkpoint.prototypes
     )

@@ -18,10 +18,10 @@ _MOST_BINS = 40
 def draw_pairs(nemd: Nemd) -> Figure:
     """Draw histograms of raw and excess over the measured pairs, with both anchors."""
     figure, [raw, excess] = new_figure(4.4, rows=2)
-    anchors = (nemd.raw_uniform, nemd.excess_collapsed)
-    _draw(raw, nemd.table.raw, anchors, f"raw W1 (n={nemd.n} points a cloud)")
-    anchors = (nemd.excess_uniform, nemd.excess_collapsed)
-    _draw(excess, nemd.table.excess, anchors, "excess W1")
+    collapsed = nemd.excess_collapsed
+    label = f"raw W1 (n={nemd.n} points a cloud)"
+    _draw(raw, nemd.table.raw, (nemd.raw_uniform, collapsed), label)
+    _draw(excess, nemd.table.excess, (nemd.excess_uniform, collapsed), "excess W1")
     handles = [
         Line2D([], [], color=VERMILLION, ls=":", lw=2.2, label="uniform noise"),
         Line2D([], [], color=INK, ls="--", label="collapsed to points"),
@@ -31,12 +31,13 @@ def draw_pairs(nemd: Nemd) -> Figure:
 
 
 def _draw(
-    axes: Axes, values: Float[np.ndarray, " p"], anchors: tuple[float, float], label: str
+    axes: Axes, values: Float[np.ndarray, " p"], anchors: tuple[float | None, float], label: str
 ) -> None:
     bins = int(np.clip(1.5 * np.sqrt(len(values)), 8, _MOST_BINS))
     axes.hist(values, bins=bins, histtype="stepfilled", color=BLUE)
     uniform, collapsed = anchors
-    axes.axvline(uniform, color=VERMILLION, ls=":", lw=2.2)
+    if uniform is not None:
+        axes.axvline(uniform, color=VERMILLION, ls=":", lw=2.2)
     axes.axvline(collapsed, color=INK, ls="--")
     axes.set_xlabel(label)
     axes.set_ylabel("pairs")

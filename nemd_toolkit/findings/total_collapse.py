@@ -23,7 +23,9 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
     """Issue or warning when hardly any variance is left around the mean."""
     variance = measures.spectrum.variance
     status: Status = "passed"
-    if variance <= limits.total_variance_issue:
+    if measures.rows.count == 1:
+        status = "not_applicable"
+    elif variance <= limits.total_variance_issue:
         status = "issue"
     elif variance <= limits.total_variance_warning:
         status = "warning"
@@ -31,6 +33,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         "issue": f"all embeddings are one point: {variance:.2g} of their squared length varies",
         "warning": f"embeddings are nearly one point: only {variance:.2g} of their squared length "
         "varies",
+        "not_applicable": "a single sample cannot vary",
         "passed": f"embeddings vary: {variance:.1%} of their squared length lies around the mean",
     }
     return Finding(

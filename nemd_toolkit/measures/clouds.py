@@ -23,7 +23,6 @@ __all__ = [
     "TooFewSamples",
     "common_size",
     "draw_clouds",
-    "uniform_points",
 ]
 
 LEAST = 8  # points per half cloud; with fewer, the two halves hardly know their law
@@ -74,10 +73,14 @@ def draw_clouds(prototypes: Prototypes, n: int, *, seed: int) -> Clouds:
             which.append(p)
     used = len(prototypes.used)
     if len(which) < _LEAST_PROTOTYPES:
+        advice = (
+            "all samples fall on one prototype: look at the variance of the embeddings first"
+            if used == 1
+            else "give more samples or ask for fewer prototypes"
+        )
         raise TooFewSamples(
             f"NEMD: expected at least {_LEAST_PROTOTYPES} prototypes with {2 * n} members, got "
-            f"{len(which)} ({used} of {prototypes.k} prototypes have members at all); give more "
-            "samples or ask for fewer prototypes"
+            f"{len(which)} ({used} of {prototypes.k} prototypes have members at all); {advice}"
         )
     return Clouds(
         first=torch.stack(first),
@@ -86,9 +89,3 @@ def draw_clouds(prototypes: Prototypes, n: int, *, seed: int) -> Clouds:
         which=np.array(which),
         skipped=used - len(which),
     )
-
-
-def uniform_points(n: int, d: int, *, seed: int) -> Float[Tensor, "n d"]:
-    """Draw n independent points of the uniform law on S^{d-1}."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.nn.functional.normalize(torch.randn(n, d, generator=generator), dim=1)

@@ -9,16 +9,15 @@ High is collapsed (coagulated), low is spread. The columns excess and score are 
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.measures.clouds import Clouds, common_size, draw_clouds, uniform_points
+from nemd_toolkit.measures.clouds import Clouds, common_size, draw_clouds
 from nemd_toolkit.measures.intervals import Interval, pair_means, percentile_interval, resample
-from nemd_toolkit.prototypes import Prototypes, fit_prototypes, prototypes_from_vectors
+from nemd_toolkit.measures.null import uniform_null
+from nemd_toolkit.prototypes import Prototypes
 from nemd_toolkit.transport import pairwise_wasserstein1
 
 __all__ = ["Nemd", "PairTable", "nemd"]
@@ -55,7 +54,7 @@ class Nemd:
     skipped: int  # with members, but fewer than 2n
     exact: bool
     certified_width: float  # transport error, apart from the sampling error of the intervals
-    raw_uniform: float
+    raw_uniform: float | None  # None where the anchor could not hold n points a half
     excess_uniform: float
     excess_collapsed: float
     table: PairTable
@@ -70,11 +69,13 @@ def nemd(
 ) -> Nemd:
     """Measure NEMD of one clustering.
 
-    n: points per half cloud; by default what nine in ten prototypes afford, within 8…64.
+    n: points per half cloud; by default what nine in ten prototypes afford, here and in
+    noise, within 8…64.
     Intervals resample prototypes; they hold sampling error, not the transport's, which is exact.
 
     Raises InputError if fewer than two prototypes hold 2n members.
 
+    >>> from nemd_toolkit.embeddings import Embeddings
     >>> from nemd_toolkit.prototypes import prototypes_from_labels
     >>> points = [[1.0, 0.0, 0.0]] * 16 + [[0.0, 1.0, 0.0]] * 16 + [[0.0, 0.0, 1.0]] * 16
     >>> e = Embeddings(points, labels=[0] * 16 + [1] * 16 + [2] * 16)
@@ -82,14 +83,15 @@ def nemd(
     >>> result.raw.value, result.excess.value, result.score.value, result.n
     (1.4142, 1.4142, 1.0000, 8)
     """
-    n = common_size([prototypes]) if n is None else n
+    null = uniform_null(prototypes, seed=seed)
+    n = common_size([prototypes, null]) if n is None else n
     if n < 1 or max_pairs < 1:
         raise InputError(f"NEMD: expected n and max_pairs of at least 1, got {n} and {max_pairs}")
     rng = np.random.default_rng(seed)
     clouds = draw_clouds(prototypes, n, seed=seed)
     measured = _measure(clouds, max_pairs, rng)
     counts = resample(measured.prototypes, RESAMPLES, rng)
-    uniform, uniform_draws = _uniform_excess(prototypes, n, seed, max_pairs)
+    uniform, uniform_draws = _anchor(null, n, seed, max_pairs)
     local = np.searchsorted(clouds.which, measured.table.pairs)  # pairs of resampled prototypes
     draws = {
         name: pair_means(getattr(measured.table, name), local, counts)
@@ -99,7 +101,7 @@ def nemd(
         measured,
         raw=percentile_interval(measured.raw.value, draws["raw"]),
         excess=percentile_interval(measured.excess.value, draws["excess"]),
-        raw_uniform=uniform.raw.value,
+        raw_uniform=uniform.raw.value if uniform.n == n else None,
         excess_uniform=uniform.excess.value,
     )
     return _with_score(measured, draws["excess"], draws["chord"], uniform_draws)
@@ -131,7 +133,7 @@ def _measure(clouds: Clouds, max_pairs: int, rng: np.random.Generator) -> Nemd:
         skipped=clouds.skipped,
         exact=between.exact,
         certified_width=between.certified_width,
-        raw_uniform=0.0,
+        raw_uniform=None,
         excess_uniform=0.0,
         excess_collapsed=float(chords.mean()),
         table=table,
@@ -163,34 +165,17 @@ def _point(values: Float[np.ndarray, " p"]) -> Interval:
     return Interval(value=mean, low=mean, high=mean)
 
 
-def _uniform_excess(
-    prototypes: Prototypes, n: int, seed: int, max_pairs: int
-) -> tuple[Nemd, Float[np.ndarray, " b"]]:
-    """Run the pipeline on the uniform sphere: same N, d, K, n and way of prototyping."""
-    count, dim = prototypes.embeddings.vectors.shape
-    if prototypes.source == "k-means":
-        return _uniform_kmeans(count, dim, prototypes.k, n, seed, max_pairs)
-    points = Embeddings(uniform_points(count, dim, seed=seed + 1))
-    if prototypes.source == "own":
-        null = prototypes_from_vectors(points, prototypes.vectors)
-    else:  # labels that know nothing of the points
-        null = replace(prototypes, embeddings=points)
-    return _anchor(null, n, seed, max_pairs)
-
-
-@lru_cache(maxsize=128)  # runs under comparison share their anchor
-def _uniform_kmeans(
-    count: int, dim: int, k: int, n: int, seed: int, max_pairs: int
-) -> tuple[Nemd, Float[np.ndarray, " b"]]:
-    points = Embeddings(uniform_points(count, dim, seed=seed + 1))
-    return _anchor(fit_prototypes(points, k, seed=seed), n, seed, max_pairs)
-
-
 def _anchor(
     null: Prototypes, n: int, seed: int, max_pairs: int
 ) -> tuple[Nemd, Float[np.ndarray, " b"]]:
+    """Measure the uniform anchor, and its excess under each resample.
+
+    Where half of its prototypes cannot hold 2n members, fewer points are taken: the excess hardly
+    depends on n (the raw anchor does, and is then left out).
+    """
     rng = np.random.default_rng(seed + 1)
-    clouds = draw_clouds(null, n, seed=seed)
+    afforded = max(1, int(null.sizes[null.used].median()) // 2)
+    clouds = draw_clouds(null, min(n, afforded), seed=seed)
     measured = _measure(clouds, max_pairs, rng)
     local = np.searchsorted(clouds.which, measured.table.pairs)
     counts = resample(measured.prototypes, RESAMPLES, rng)

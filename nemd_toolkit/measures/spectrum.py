@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nemd_toolkit.measures.clouds import uniform_points
+from nemd_toolkit.measures.null import uniform_points
 
 __all__ = ["Spectrum", "effective_rank", "measure_spectrum", "participation_ratio", "rankme"]
 

@@ -15,6 +15,7 @@ from nemd_toolkit.measures.instance import (
 )
 from nemd_toolkit.measures.intervals import Interval
 from nemd_toolkit.measures.nemd import Nemd, nemd
+from nemd_toolkit.measures.null import uniform_null
 from nemd_toolkit.measures.projection import Projection, project
 from nemd_toolkit.measures.spectrum import Spectrum, measure_spectrum
 from nemd_toolkit.measures.spread import Spread, measure_spread
@@ -94,7 +95,7 @@ class Measures:
 
 def measure(embeddings: Embeddings, prototypes: Sequence[Prototypes], *, seed: int = 0) -> Measures:
     """Measure embeddings under each clustering, all at one cloud size n."""
-    n = common_size(prototypes)
+    n = common_size([*prototypes, *(uniform_null(p, seed=seed) for p in prototypes)])
     clusterings = []
     with bar("measuring prototypes", len(prototypes)) as advance:
         for clustering in prototypes:

@@ -20,7 +20,7 @@ from nemd_toolkit.measures import Measures, Nemd
 from nemd_toolkit.measures.order import seriate
 from nemd_toolkit.measures.summary import ClusteringMeasures
 from nemd_toolkit.report.analysis import Analysis
-from nemd_toolkit.report.wording import interval
+from nemd_toolkit.report.wording import interval, number
 
 __all__ = ["Picture", "gallery", "limit", "scale_picture"]
 
@@ -101,7 +101,7 @@ def _pair_pictures(c: ClusteringMeasures, nemd: Nemd) -> Iterator[Picture]:
         reading="Each pair's distance; excess near the dotted line is as close as in noise, near "
         "the dashed line as far as if both prototypes were points. Raw depends on n.",
         alt=f"{nemd.pairs:,} pairs: raw {interval(nemd.raw)} with uniform anchor "
-        f"{nemd.raw_uniform:.2f}; excess {interval(nemd.excess)} between anchors "
+        f"{number(nemd.raw_uniform)}; excess {interval(nemd.excess)} between anchors "
         f"{nemd.excess_uniform:.2f} (uniform) and {nemd.excess_collapsed:.2f} (collapsed).",
         figure=draw_pairs(nemd),
     )

@@ -127,6 +127,12 @@ def test_too_few_prototypes_or_samples_are_inconclusive():
     assert "NEMD009" in decide(findings).codes
 
 
+def test_a_single_sample_is_inconclusive():
+    e = Embeddings(worlds.noise(1, 8))
+    findings = judge(measure(e, [fit_prototypes(e, 1)]))
+    assert decide(findings).state == "inconclusive"
+
+
 def test_repeated_rows_warn_from_one_percent():
     x = worlds.clusters(2000, 64, 40, 0.9)[0]
     x[:100] = x[100:200]

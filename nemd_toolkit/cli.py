@@ -1,0 +1,259 @@
+"""The command `nemd`: parse, call, print, exit code. Results on stdout, the rest on stderr."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from nemd_toolkit.errors import InputError, NemdError
+from nemd_toolkit.progress import show_progress
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Is my representation collapsing, in which way, how surely, and what to do about it?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Data = Annotated[
+    str | None,
+    typer.Option(help="Images for a checkpoint: digits, fashion-mnist:DIR or folder:DIR."),
+]
+Labels = Annotated[
+    Path | None, typer.Option(help="Labels, one per row: .npy, or text with one per line.")
+]
+Prototypes = Annotated[
+    str | None,
+    typer.Option(
+        help="Numbers for k-means, 'own' (in the checkpoint) or 'labels'; several by commas. "
+        "Default: three numbers chosen from the number of samples."
+    ),
+]
+Layer = Annotated[
+    str | None,
+    typer.Option(help="projector or backbone. Default: the projector of a contrastive method."),
+]
+Split = Annotated[str, typer.Option(help="Part of the data: train, test or all.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the report.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same machine, same numbers.")]
+Device = Annotated[str, typer.Option(help="Where the encoder runs: cpu, cuda, cuda:1, mps.")]
+FailOn = Annotated[
+    str | None,
+    typer.Option(help="Exit with 1 on: issue, warning, or codes such as NEMD002,NEMD006."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the document on stdout, nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+_COLOURS = {"issue": "red", "warning": "yellow", "passed": "green", "not_applicable": None}
+
+
+@app.command("analyze")
+def analyze_command(
+    source: Annotated[
+        Path, typer.Argument(help="Checkpoint, or embeddings (.npy .npz .parquet …)")
+    ],
+    data: Data = None,
+    labels: Labels = None,
+    prototypes: Prototypes = None,
+    layer: Layer = None,
+    split: Split = "train",
+    out: Out = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    fail_on: FailOn = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Analyse a checkpoint or embeddings, and write a report.
+
+    A checkpoint needs images:  nemd analyze last.pt --data digits
+
+    Embeddings do not:  nemd analyze embeddings.npz --prototypes 50,100,labels --fail-on issue
+
+    Exit code: 0 analysed (or gate passed), 1 gate failed, 2 unusable input, 3 gate inconclusive.
+    """
+    from nemd_toolkit.gate import exit_code, parse_gate
+
+    gate = parse_gate(fail_on)
+    with show_progress(not quiet):
+        found = _analyze(source, data, labels, prototypes, layer, split, seed, device)
+        page = found.write(out or Path(f"nemd-{source.stem}"))
+    if as_json:
+        typer.echo(found.to_json(), nl=False)
+    elif not quiet:
+        _print_analysis(found, page)
+    raise typer.Exit(exit_code([found], gate))
+
+
+@app.command("compare")
+def compare_command(
+    sources: Annotated[list[Path], typer.Argument(help="Two or more checkpoints or embeddings.")],
+    data: Data = None,
+    labels: Labels = None,
+    prototypes: Prototypes = None,
+    layer: Layer = None,
+    split: Split = "train",
+    out: Out = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    fail_on: FailOn = None,
+    quiet: Quiet = False,
+) -> None:
+    """Analyse several runs and set them side by side in one page and one table.
+
+    Example: nemd compare moco/last.pt pcl/last.pt --data digits
+    """
+    from nemd_toolkit.gate import exit_code, parse_gate
+    from nemd_toolkit.report.comparison import write_comparison
+    from nemd_toolkit.report.naming import run_names
+    from nemd_toolkit.report.text import comparison_lines
+
+    if len(sources) < 2:
+        raise InputError("compare: expected at least two runs, got one; use `nemd analyze` for it")
+    gate = parse_gate(fail_on)
+    folder = out or Path("nemd-comparison")
+    names = run_names(sources)
+    runs, links = [], {}
+    with show_progress(not quiet):
+        for name, source in zip(names, sources, strict=True):
+            found = _analyze(source, data, labels, prototypes, layer, split, seed, device)
+            links[name] = found.write(folder / name).relative_to(folder).as_posix()
+            runs.append((name, found))
+        page = write_comparison(runs, folder, links=links)
+    if not quiet:
+        _print_lines([*comparison_lines(runs), "", f"Comparison: {page}"])
+    raise typer.Exit(exit_code([found for _, found in runs], gate))
+
+
+@app.command("demo")
+def demo_command(
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and reports.")] = Path(
+        "nemd-demo"
+    ),
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train MoCo, PCL and PAUC on scikit-learn's digits, analyse and compare them (2–3 minutes)."""
+    from nemd_toolkit.demo import run_demo
+    from nemd_toolkit.report.text import comparison_lines
+
+    say = (lambda _: None) if quiet else (lambda text: typer.echo(text, err=True))
+    with show_progress(not quiet):
+        analyses, accuracies, page = run_demo(out, seed, say)
+    if not quiet:
+        heads = [f"{name}: {found.verdict.headline}" for name, found in analyses]
+        table = comparison_lines(analyses, accuracies)
+        _print_lines(["", *table, "", *heads, "", f"Comparison: {page}"])
+
+
+@app.command("embed")
+def embed_command(
+    checkpoint: Path,
+    data: Annotated[str, typer.Option(help="digits, fashion-mnist:DIR or folder:DIR.")],
+    out: Annotated[Path, typer.Option(help="File: .npy .npz .pt .safetensors .parquet.")],
+    layer: Annotated[Literal["backbone", "projector"], typer.Option()] = "backbone",
+    split: Split = "train",
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Embed images with a checkpoint's encoder and save the unit vectors, labels and ids."""
+    from nemd_toolkit.embedding_files import save_embeddings
+    from nemd_toolkit.encoding import embed
+
+    with show_progress(not quiet):
+        found = embed(checkpoint, data, layer, split=split, device=device)
+    save_embeddings(found, out)
+    if not quiet:
+        typer.echo(f"{len(found):,} x {found.dim} embeddings: {out}")
+
+
+@app.command("explain")
+def explain_command(code: Annotated[str, typer.Argument(help="NEMD001 … NEMD010")]) -> None:
+    """Say what a finding means, when it fires, and what to do."""
+    from nemd_toolkit.findings import about
+
+    entry = about(code)
+    _print_lines(
+        [
+            f"{entry.code} {entry.name}",
+            "",
+            entry.meaning,
+            "",
+            f"Fires when {entry.fires}.",
+            "",
+            f"What to do: {entry.remedy}",
+        ]
+    )
+
+
+@app.command("env")
+def env_command() -> None:
+    """Print the versions that numbers rest on, for a bug report."""
+    import torch
+
+    from nemd_toolkit.pipeline import versions
+
+    _print_lines([f"{name} {number}" for name, number in versions().items()])
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    _print_lines([f"cuda device {cuda}", f"torch threads {torch.get_num_threads()}"])
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one sentence on stderr and exit code 2."""
+    from nemd_toolkit.gate import WRONG_USE
+
+    try:
+        app(prog_name="nemd")
+    except NemdError as error:
+        typer.echo(f"nemd: {error}", err=True)
+        sys.exit(WRONG_USE)
+    except OSError as error:  # disk full, no permission: nothing of ours to explain beyond it
+        typer.echo(f"nemd: could not read or write: {error}", err=True)
+        sys.exit(WRONG_USE)
+
+
+def _analyze(
+    source: Path,
+    data: str | None,
+    labels: Path | None,
+    prototypes: str | None,
+    layer: str | None,
+    split: str,
+    seed: int,
+    device: str,
+) -> Any:
+    from nemd_toolkit.pipeline import analyze, parse_prototypes
+    from nemd_toolkit.sources import read_labels
+
+    return analyze(
+        source,
+        data,
+        parse_prototypes(prototypes),
+        seed,
+        labels=None if labels is None else read_labels(labels),
+        layer=layer,
+        split=split,
+        device=device,
+    )
+
+
+def _print_analysis(found: Any, page: Path) -> None:
+    from nemd_toolkit.report.text import finding_lines
+
+    typer.secho(found.verdict.headline, bold=True)
+    for note in found.provenance.notes:
+        typer.echo(f"  note: {note}")
+    for status, line in finding_lines(found):
+        typer.secho(line, fg=_COLOURS[status])
+    typer.echo(f"Report: {page}")
+
+
+def _print_lines(lines: list[str]) -> None:
+    typer.echo("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Exit codes for build systems: whether analyses pass what `--fail-on` names."""
+
+from collections.abc import Sequence
+
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.findings import CHECKS
+from nemd_toolkit.report.analysis import Analysis
+
+__all__ = ["FAILED", "INCONCLUSIVE", "PASSED", "WRONG_USE", "exit_code", "parse_gate"]
+
+PASSED, FAILED, WRONG_USE, INCONCLUSIVE = 0, 1, 2, 3
+_LEVELS = ("issue", "warning")
+
+
+def parse_gate(text: str | None) -> tuple[str, ...]:
+    """Read `issue`, `warning` or codes separated by commas; InputError for anything else.
+
+    >>> parse_gate("nemd002, NEMD006")
+    ('NEMD002', 'NEMD006')
+    """
+    words = tuple(word.strip() for word in (text or "").split(",") if word.strip())
+    codes = {entry.code for entry, _ in CHECKS}
+    gate = tuple(word.lower() if word.lower() in _LEVELS else word.upper() for word in words)
+    unknown = [word for word in gate if word not in _LEVELS and word not in codes]
+    if unknown or (text is not None and not gate):
+        raise InputError(
+            f"--fail-on: expected issue, warning or codes ({', '.join(sorted(codes))}), got "
+            f"{text!r}; separate several by commas"
+        )
+    return gate
+
+
+def exit_code(analyses: Sequence[Analysis], gate: Sequence[str]) -> int:
+    """0 without a gate or when it passes, 1 when it fails, 3 when it cannot be told.
+
+    "issue" fails on any collapse issue; "warning" on those and on any warning; a code fails when
+    its finding is an issue. Inconclusive analyses that fail nothing give 3.
+    """
+    if not gate:
+        return PASSED
+    if any(_fails(analysis, gate) for analysis in analyses):
+        return FAILED
+    if any(analysis.verdict.state == "inconclusive" for analysis in analyses):
+        return INCONCLUSIVE
+    return PASSED
+
+
+def _fails(analysis: Analysis, gate: Sequence[str]) -> bool:
+    issues = [f.about for f in analysis.findings if f.status == "issue"]
+    collapsed = any(entry.kind == "collapse" for entry in issues)
+    warned = any(f.status == "warning" for f in analysis.findings)
+    return (
+        ("issue" in gate and collapsed)
+        or ("warning" in gate and (collapsed or warned))
+        or any(entry.code in gate for entry in issues)
+    )

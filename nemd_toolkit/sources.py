@@ -1,0 +1,154 @@
+"""From what a user points at (a checkpoint, embeddings, an array) to embeddings to analyse."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nemd_toolkit.checkpoints import (
+    Checkpoint,
+    checkpoint_from,
+    embedding_columns,
+    read_content,
+    sha256,
+)
+from nemd_toolkit.embedding_files import embeddings_from, load_embeddings
+from nemd_toolkit.embeddings import Embeddings
+from nemd_toolkit.encoding import embed
+from nemd_toolkit.errors import InputError
+
+__all__ = ["Opened", "open_source", "read_labels"]
+
+_TABLES = {".npy", ".npz", ".parquet"}  # never checkpoints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """Embeddings, and what is known of where they come from."""
+
+    embeddings: Embeddings
+    checkpoint: Checkpoint | None
+    name: str
+    sha256: str | None
+    layout: str
+    layer: str | None
+    data: str | None
+
+
+def open_source(
+    source: Any,
+    data: str | None,
+    *,
+    layer: str | None = None,
+    split: str = "train",
+    labels: Sequence[Any] | NDArray[Any] | None = None,
+    device: str = "cpu",
+) -> Opened:
+    """Give the embeddings of a source: Embeddings, an array, a Checkpoint, or a path to a file.
+
+    A checkpoint needs `data`, the images to embed; `layer` is then by default the projector, where
+    the losses and NEMD live, or the backbone where there is none. `labels` replace the ones
+    that came along. Raises InputError for anything that cannot be opened.
+    """
+    if isinstance(source, (str, Path)):
+        opened = _open_file(Path(source), data, layer, split, device)
+    elif isinstance(source, Checkpoint):
+        opened = _open_checkpoint(source, data, layer, split, device)
+    else:
+        embeddings = source if isinstance(source, Embeddings) else Embeddings(source)
+        opened = _given(embeddings, "array in memory", None, "array", data, layer)
+    if labels is None:
+        return opened
+    return replace(opened, embeddings=opened.embeddings.with_labels(labels))
+
+
+def _open_file(path: Path, data: str | None, layer: str | None, split: str, device: str) -> Opened:
+    if path.is_dir():
+        raise InputError(
+            f"{path}: expected a checkpoint or a file of embeddings, got a folder; "
+            "name a file in it"
+        )
+    if path.suffix.lower() in _TABLES:
+        embeddings, kind = load_embeddings(path), path.suffix[1:].lower()
+    else:
+        content = read_content(path)
+        if embedding_columns(content) is None:
+            return _open_checkpoint(checkpoint_from(content), data, layer, split, device)
+        embeddings, kind = embeddings_from(content), path.suffix[1:].lower()
+    return _given(embeddings, str(path), sha256(path), f"embeddings ({kind})", data, layer)
+
+
+def _given(
+    embeddings: Embeddings,
+    name: str,
+    digest: str | None,
+    layout: str,
+    data: str | None,
+    layer: str | None,
+) -> Opened:
+    for option, value in (("data", data), ("layer", layer)):
+        if value is not None:
+            raise InputError(
+                f"--{option}: expected with a checkpoint only, got {value!r} with embeddings; "
+                "leave it out"
+            )
+    return Opened(
+        embeddings=embeddings,
+        checkpoint=None,
+        name=name,
+        sha256=digest,
+        layout=layout,
+        layer=None,
+        data=None,
+    )
+
+
+def _open_checkpoint(
+    checkpoint: Checkpoint, data: str | None, layer: str | None, split: str, device: str
+) -> Opened:
+    if data is None:
+        known = f" (it was trained on {checkpoint.data})" if checkpoint.data else ""
+        raise InputError(
+            f"{checkpoint.path}: expected images to embed with this checkpoint{known}, got none; "
+            "add --data digits, --data fashion-mnist:DIR or --data folder:DIR"
+        )
+    if layer is None:
+        layer = "projector" if _contrastive_head(checkpoint) else "backbone"
+    embeddings = embed(checkpoint, data, layer, split=split, device=device)
+    return Opened(
+        embeddings=embeddings,
+        checkpoint=checkpoint,
+        name=str(checkpoint.path),
+        sha256=checkpoint.sha256,
+        layout=checkpoint.layout,
+        layer=layer,
+        data=data if split == "train" else f"{data} ({split})",
+    )
+
+
+def _contrastive_head(checkpoint: Checkpoint) -> bool:
+    """Whether `fc` is a projection; in a plain ResNet it is a classifier."""
+    head = any(key.startswith("fc.") for key in checkpoint.branch())
+    return head and checkpoint.layout != "resnet"
+
+
+def read_labels(path: Path | str) -> NDArray[Any]:
+    """Read labels, one per row: .npy (one-dimensional), or text with one label per line."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: expected a file of labels, got none; check the path")
+    if path.suffix.lower() == ".npy":
+        try:
+            return np.asarray(np.load(path, allow_pickle=False))
+        except (ValueError, EOFError, OSError) as error:
+            raise InputError(f"{path}: expected an .npy array of labels ({error})") from None
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{path}: expected .npy, or UTF-8 text with one label per line, got other bytes"
+        ) from None
+    return np.array(lines)
