@@ -88,6 +88,9 @@ def main() -> None:
     except NemdError as error:
         typer.echo(f"pauc-train: {error}", err=True)
         sys.exit(2)
+    except OSError as error:  # disk full, no permission; the last checkpoint is whole
+        typer.echo(f"pauc-train: could not read or write: {error}", err=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 Only tensors, dicts, lists, strings and numbers: `torch.load(weights_only=True)` reads them.
 """
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nemd_toolkit.checkpoints import read_content
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.files import replacing
 
@@ -37,8 +37,8 @@ def without_prefix(state: Mapping[str, Tensor], part: str = "") -> dict[str, Ten
 
 def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Write atomically: after any failure the old file is still whole."""
-    with replacing(path) as part:
-        torch.save(dict(content), part)
+    with replacing(path) as part, part.open("wb") as file:
+        torch.save(dict(content), file)  # given a path, torch would write its name into the file
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -46,16 +46,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises InputError for a file that is missing, broken or not ours.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"checkpoint: expected a file, found nothing at {path}") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = (str(error) or "it is empty").splitlines()[0]
-        raise InputError(f"checkpoint: cannot read {path} ({reason[:120]})") from None
-    if not isinstance(content, dict) or content.get("nemd", {}).get("format") != FORMAT:
+    content = read_content(path).data
+    own = content.get("nemd") if isinstance(content, dict) else None
+    if not isinstance(own, dict) or own.get("format") != FORMAT:
         raise InputError(
             f"checkpoint: expected one written by pauc-train ({FORMAT}), got another file at "
-            f"{path}; `nemd inspect` reads other layouts"
+            f"{path}; `nemd analyze` reads other layouts"
         )
-    return content
+    return dict(content)

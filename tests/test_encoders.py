@@ -212,3 +212,23 @@ def test_unknown_architecture_is_refused():
 def test_shapes_that_cannot_be_built_are_refused():
     with pytest.raises(InputError, match="positive"):
         ResNetShape(width=0)
+
+
+@pytest.mark.parametrize("key", ["layer1.9999999.conv1.weight", "layer99999999.0.conv1.weight"])
+def test_block_numbers_out_of_all_proportion_are_refused_at_once(key):
+    state = ResNet(ResNetShape(blocks=(1,), width=4)).state_dict() | {key: torch.ones(1)}
+    with pytest.raises(InputError, match="no ResNet|does not fit"):
+        resnet_from_state_dict(state)
+
+
+def test_a_stem_that_claims_a_huge_width_takes_no_memory():
+    state = ResNet(ResNetShape(blocks=(1,), width=4, stem="small")).state_dict()
+    state["conv1.weight"] = torch.ones(1).expand(200_000, 3, 3, 3)
+    with pytest.raises(InputError, match="does not fit"):
+        resnet_from_state_dict(state)
+
+
+def test_half_precision_weights_are_used_in_single_precision():
+    net = ResNet(ResNetShape(blocks=(1,), width=4, stem="small"))
+    half = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
+    assert resnet_from_state_dict(half).conv1.weight.dtype == torch.float32

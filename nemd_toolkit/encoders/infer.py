@@ -27,17 +27,17 @@ def resnet_from_state_dict(state_dict: Mapping[str, Tensor]) -> ResNet:
     True
     """
     shape = _shape(state_dict)
-    with torch.random.fork_rng(devices=[]):  # the weights drawn here are overwritten at once
+    with torch.device("meta"):  # shapes only: a false width in a stranger's file takes no memory
         net = ResNet(shape)
     try:
-        net.load_state_dict(dict(state_dict), strict=True)
+        net.load_state_dict(dict(state_dict), strict=True, assign=True)
     except RuntimeError as error:
         detail = re.sub(r"\s+", " ", str(error)).strip()
         raise InputError(
             "ResNet: expected torchvision's names and shapes, got a state dict that does not fit "
             f"({detail[:300]}); pass the encoder's own keys, without prefix"
         ) from None
-    return net
+    return net.float()
 
 
 def _shape(state: Mapping[str, Tensor]) -> ResNetShape:
@@ -74,6 +74,11 @@ def _blocks(state: Mapping[str, Tensor]) -> tuple[int, ...]:
         if found:
             stage, block = int(found[1]), int(found[2])
             counts[stage] = max(counts.get(stage, 0), block + 1)
+    if max(counts) + max(counts.values()) > len(state):  # each block has several keys
+        raise InputError(
+            f"ResNet: expected consecutive blocks, got {len(state)} keys that number stages up to "
+            f"{max(counts)} and blocks up to {max(counts.values()) - 1}; this is no ResNet"
+        )
     return tuple(counts.get(stage, 0) for stage in range(1, max(counts) + 1))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nemd_toolkit.measures import Measures
+from nemd_toolkit.measures.spectrum import Spectrum
 from nemd_toolkit.measures.summary import ClusteringMeasures
 from nemd_toolkit.report.wording import interval, number, percent
 
@@ -104,15 +105,19 @@ _TERMS: tuple[_Row, ...] = (
 
 def embedding_numbers(m: Measures) -> list[NumberRow]:
     """Give the numbers of the embeddings themselves."""
-    i, r, s = m.instance, m.rows, m.spectrum
-    lengths = f"{number(r.norms[0])} … {number(r.norms[1])}"
-    found = (
-        ("lengths before normalising", "Rows are set to length 1 before measuring.", lengths),
+    found = (*_row_numbers(m), *_rank_numbers(m.spectrum))
+    return [NumberRow(name=name, meaning=meaning, values=(v,)) for name, meaning, v in found]
+
+
+def _row_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
+    i, r = m.instance, m.rows
+    return (
         (
-            "repeated rows",
-            "Share of rows that repeat another exactly.",
-            percent(r.duplicates),
+            "lengths before normalising",
+            "Rows are set to length 1 before measuring.",
+            f"{number(r.norms[0])} … {number(r.norms[1])}",
         ),
+        ("repeated rows", "Share of rows that repeat another exactly.", percent(r.duplicates)),
         (
             "alignment",
             "Wang & Isola: mean squared distance of two views, 0 … 4; needs view groups.",
@@ -130,6 +135,11 @@ def embedding_numbers(m: Measures) -> list[NumberRow]:
             "Share of the squared length that all rows have in common: squared resultant.",
             percent(i.resultant**2),
         ),
+    )
+
+
+def _rank_numbers(s: Spectrum) -> tuple[tuple[str, str, str], ...]:
+    return (
         (
             "variance around the mean",
             "The other share; 0 = all rows are one point.",
@@ -153,7 +163,6 @@ def embedding_numbers(m: Measures) -> list[NumberRow]:
             _rank(s.participation_ratio),
         ),
     )
-    return [NumberRow(name=name, meaning=meaning, values=(v,)) for name, meaning, v in found]
 
 
 def _rank(value: float) -> str:
