@@ -184,7 +184,8 @@ def _save(run: _Run, epoch: int, row: dict[str, Any]) -> None:
             "image": run.pixels.plain(),
             "prototypes": [clustering.plain() for clustering in run.training.clusterings],
             "rng": {"seed": run.seed, "next_epoch": epoch + 1},
-            "log": row,
+            # no times: the same run gives the same bytes
+            "log": {key: value for key, value in row.items() if key != "seconds"},
         },
     }
     run.folder.save(content, numbered=(epoch + 1) % run.config.save_every == 0)

@@ -50,12 +50,19 @@ class RunFolder:
 
     def _require_no_run(self) -> None:
         stray = next(self.path.glob("checkpoint_*.pth.tar"), None)
+        if stray is None and self.log.exists() and not self._is_first_epoch():
+            stray = self.log
         if stray is not None:
             raise InputError(
                 f"out: expected an empty folder or one with last.pt, found {stray.name} alone in "
                 f"{self.path}; choose another folder"
             )
-        self.log.unlink(missing_ok=True)  # of a run that stopped in its first epoch
+        self.log.unlink(missing_ok=True)
+
+    def _is_first_epoch(self) -> bool:
+        """Whether the log is what a run leaves that stopped before its first checkpoint."""
+        lines = self.log.read_bytes().splitlines()
+        return len(lines) == 0 or (len(lines) == 1 and lines[0].startswith(b'{"epoch": 0,'))
 
     def save(self, content: Mapping[str, Any], *, numbered: bool) -> None:
         """Write last.pt, and before it `checkpoint_0004.pth.tar` (PCL's name) if `numbered`."""

@@ -48,7 +48,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     content = read_content(path).data
     own = content.get("nemd") if isinstance(content, dict) else None
-    if not isinstance(own, dict) or own.get("format") != FORMAT:
+    if (
+        not isinstance(own, dict)
+        or own.get("format") != FORMAT
+        or not isinstance(own.get("config"), dict)
+    ):
         raise InputError(
             f"checkpoint: expected one written by pauc-train ({FORMAT}), got another file at "
             f"{path}; `nemd analyze` reads other layouts"

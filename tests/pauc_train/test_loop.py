@@ -176,9 +176,23 @@ def test_numbered_checkpoints_without_last_are_left_alone(tiny, tmp_path):
         fit("moco", "digits", out=tmp_path, overrides=tiny)
 
 
+def test_a_log_of_someone_else_is_left_alone(tiny, tmp_path):
+    (tmp_path / "log.jsonl").write_text("precious\n")
+    with pytest.raises(InputError, match="log.jsonl"):
+        fit("moco", "digits", out=tmp_path, overrides=tiny)
+    assert (tmp_path / "log.jsonl").read_text() == "precious\n"
+
+
+def test_a_run_that_stopped_before_its_first_checkpoint_starts_anew(tiny, tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"epoch": 0, "steps": 1}\n')
+    fit("moco", "digits", out=tmp_path, overrides=tiny | {"epochs": 1})
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
+
+
 def test_a_write_that_fails_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):
     path = tmp_path / "last.pt"
-    write_checkpoint(path, {"nemd": {"format": "pauc-train/1"}, "epoch": 1})
+    ours = {"format": "pauc-train/1", "config": {}}
+    write_checkpoint(path, {"nemd": ours, "epoch": 1})
 
     def half(content, file):
         file.write(b"half")
