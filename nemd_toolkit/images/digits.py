@@ -2,8 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from nemd_toolkit.images.collection import Images, images_in_memory
 
@@ -20,6 +18,10 @@ def open_digits(split: str, size: tuple[int, int] | None) -> Images:
     >>> len(open_digits("train", None)), len(open_digits("all", None))
     (1347, 1797)
     """
+    # imported here: scikit-learn takes a second, which other data need not wait for
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     source = load_digits()
     rows = np.arange(len(source.target))
     train, test = train_test_split(
