@@ -55,6 +55,16 @@ def test_analyze_prints_the_verdict_every_finding_and_the_page(nemd, healthy, tm
     assert {"report.html", "report.json", "prototypes.csv", "nemd_pairs.csv", "card.png"} <= names
 
 
+def test_rows_that_are_no_unit_vectors_are_normalised_and_said(nemd, tmp_path):
+    x = worlds.clusters(1000, 32, 20, 0.9)[0].numpy()
+    np.save(tmp_path / "unit.npy", x)
+    np.save(tmp_path / "long.npy", 3 * x)
+    unit, long = (nemd("analyze", f"{name}.npy", "--prototypes", "20") for name in ("unit", "long"))
+    assert "normalised" not in unit[1]
+    assert "rows were not unit vectors (lengths 3…3) and were normalised" in long[1]
+    assert unit[1].splitlines()[0] == long[1].splitlines()[0]  # the same numbers
+
+
 def test_json_is_the_document_alone_on_stdout(nemd, points):
     code, out, _ = nemd("analyze", points, "--json", "--out", "r")
     document = json.loads(out)

@@ -18,6 +18,12 @@ ABOUT = About(
     "least 5.",
 )
 
+_OUTCOME = {
+    "passed": "",
+    "issue": ": too few to tell",
+    "not_applicable": ": all are one point, see NEMD001, and more would not help",
+}
+
 
 def check(measures: Measures, limits: Thresholds) -> Finding:
     """Judge the clustering in which the most prototypes can be compared."""
@@ -26,12 +32,18 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
     share = compared / used
     enough = compared >= limits.least_prototypes and share >= limits.least_compared
     status: Status = "passed" if enough else "issue"
+    if (
+        not enough
+        and measures.rows.count > 1
+        and measures.spectrum.variance <= limits.total_variance_issue
+    ):
+        status = "not_applicable"
     size = f" (n={best.nemd.n} per half)" if best.nemd else ""
     return Finding(
         about=ABOUT,
         status=status,
         message=f"{compared} of {used} prototypes in use can be compared{size}, from "
-        f"{measures.rows.count:,} samples" + ("" if enough else ": too few to tell"),
+        f"{measures.rows.count:,} samples" + _OUTCOME[status],
         measured={"prototypes": compared, "share": share, "count": measures.rows.count},
         threshold={"prototypes": limits.least_prototypes, "share": limits.least_compared},
     )

@@ -30,7 +30,8 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
     elif variance <= limits.total_variance_warning:
         status = "warning"
     text = {
-        "issue": f"all embeddings are one point: {variance:.2g} of their squared length varies",
+        "issue": f"all embeddings are one point: a share of {variance:.2g} of their squared length "
+        "varies",
         "warning": f"embeddings are nearly one point: only {variance:.2g} of their squared length "
         "varies",
         "not_applicable": "a single sample cannot vary",

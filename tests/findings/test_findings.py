@@ -79,6 +79,12 @@ def test_noise_is_never_healthy(seed):
     assert verdict.state == "inconclusive"
 
 
+def test_total_collapse_is_not_blamed_on_too_few_samples():
+    _, findings = verdict_of(worlds.equal(2000))
+    assert findings["NEMD009"].status == "not_applicable"
+    assert "see NEMD001" in findings["NEMD009"].message
+
+
 def test_total_collapse_warns_before_it_is_complete():
     _, findings = verdict_of(worlds.equal(2000, jitter=0.01))
     assert findings["NEMD001"].status == "warning"
