@@ -1,5 +1,6 @@
 """The command `nemd`: parse, call, print, exit code. Results on stdout, the rest on stderr."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,7 +39,9 @@ Layer = Annotated[
 ]
 Split = Annotated[str, typer.Option(help="Part of the data: train, test or all.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the report.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same machine, same numbers.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same machine, same numbers.")
+]
 Device = Annotated[str, typer.Option(help="Where the encoder runs: cpu, cuda, cuda:1, mps.")]
 FailOn = Annotated[
     str | None,
@@ -116,12 +119,14 @@ def compare_command(
     gate = parse_gate(fail_on)
     folder = out or Path("nemd-comparison")
     names = run_names(sources)
-    runs, links = [], {}
     with show_progress(not quiet):
-        for name, source in zip(names, sources, strict=True):
-            found = _analyze(source, data, labels, prototypes, layer, split, seed, device)
-            links[name] = found.write(folder / name).relative_to(folder).as_posix()
-            runs.append((name, found))
+        runs = [
+            (name, _analyze(source, data, labels, prototypes, layer, split, seed, device))
+            for name, source in zip(names, sources, strict=True)
+        ]  # all of them before anything is written
+        links = {
+            name: found.write(folder / name).relative_to(folder).as_posix() for name, found in runs
+        }
         page = write_comparison(runs, folder, links=links)
     if not quiet:
         _print_lines([*comparison_lines(runs), "", f"Comparison: {page}"])
@@ -160,14 +165,18 @@ def embed_command(
     quiet: Quiet = False,
 ) -> None:
     """Embed images with a checkpoint's encoder and save the unit vectors, labels and ids."""
-    from nemd_toolkit.embedding_files import save_embeddings
+    from nemd_toolkit.embedding_files import require_writable, save_embeddings
+    from nemd_toolkit.embeddings import Embeddings
     from nemd_toolkit.encoding import embed
 
+    require_writable(out)  # before the work, not after it
     with show_progress(not quiet):
         found = embed(checkpoint, data, layer, split=split, device=device)
-    save_embeddings(found, out)
+    alone = out.suffix.lower() == ".npy"
+    save_embeddings(Embeddings(found.vectors) if alone else found, out)
     if not quiet:
-        typer.echo(f"{len(found):,} x {found.dim} embeddings: {out}")
+        note = " (.npy holds vectors alone: labels and ids are left out)" if alone else ""
+        typer.echo(f"{len(found):,} x {found.dim} embeddings: {out}{note}")
 
 
 @app.command("explain")
@@ -205,6 +214,9 @@ def main() -> None:
     """Run the command line; an error of ours is one sentence on stderr and exit code 2."""
     from nemd_toolkit.gate import WRONG_USE
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console without ✓ is no reason to fail
     try:
         app(prog_name="nemd")
     except NemdError as error:
@@ -226,14 +238,13 @@ def _analyze(
     device: str,
 ) -> Any:
     from nemd_toolkit.pipeline import analyze, parse_prototypes
-    from nemd_toolkit.sources import read_labels
 
     return analyze(
         source,
         data,
         parse_prototypes(prototypes),
         seed,
-        labels=None if labels is None else read_labels(labels),
+        labels=labels,
         layer=layer,
         split=split,
         device=device,

@@ -8,7 +8,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from nemd_toolkit.errors import InputError
 
 __all__ = ["KMeans", "kmeans"]
 
+_TINY = 1e-30
 _BLOCK = 16_777_216  # entries of one (rows, k) block: 64 MB in float32
 
 
@@ -159,4 +159,7 @@ def _means(
         worst = squared.topk(min(len(empty), len(squared))).indices
         worst = worst[squared[worst] > 0]
         means[empty[: len(worst)]] = points[worst]
-    return F.normalize(means, dim=1) if spherical else means
+    if not spherical:
+        return means
+    lengths = means.norm(dim=1, keepdim=True)  # members that cancel keep their old direction
+    return torch.where(lengths > 0, means / lengths.clamp_min(_TINY), centroids)

@@ -22,7 +22,7 @@ from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.files import replacing
 
-__all__ = ["embeddings_from", "load_embeddings", "save_embeddings"]
+__all__ = ["embeddings_from", "load_embeddings", "require_writable", "save_embeddings"]
 
 Columns = Mapping[str, Any]
 _COLUMNS = ("labels", "groups", "ids")
@@ -94,6 +94,11 @@ def _require_file(path: Path) -> None:
     except OSError as error:
         got = str(error.strerror)
     raise InputError(f"{path}: expected a file of embeddings, got {got}; check the path")
+
+
+def require_writable(path: Path | str) -> None:
+    """Raise InputError unless `save_embeddings` knows a format for this suffix."""
+    _known(Path(path), _WRITERS)
 
 
 def _known(path: Path, table: Mapping[str, Any]) -> Any:

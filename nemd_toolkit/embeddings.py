@@ -54,9 +54,15 @@ class Embeddings:
     ) -> None:
         points = _matrix(vectors)
         require_finite(points, name="embeddings")
+        vectors = to_sphere(points, name="embeddings").float()
         lengths = points.double().norm(dim=1)
+        if not bool(lengths.isfinite().all()):
+            raise InputError(
+                "embeddings: expected rows of a length that float64 can hold, got rows whose "
+                "squares overflow; scale them down"
+            )
         fields = {
-            "vectors": to_sphere(points, name="embeddings").float(),
+            "vectors": vectors,
             "labels": _column(labels, len(points), "labels"),
             "groups": _column(groups, len(points), "groups"),
             "ids": _column(ids, len(points), "ids"),
@@ -70,8 +76,10 @@ class Embeddings:
 
     def with_labels(self, labels: Column) -> "Embeddings":
         """Give the same rows with other labels."""
-        other = Embeddings(self.vectors, labels, self.groups, self.ids)
-        object.__setattr__(other, "norms", self.norms)  # as they came, not as they are now
+        other = object.__new__(Embeddings)
+        for name in ("vectors", "groups", "ids", "norms"):  # to the bit, and not normalised anew
+            object.__setattr__(other, name, getattr(self, name))
+        object.__setattr__(other, "labels", _column(labels, len(self), "labels"))
         return other
 
     @property
@@ -105,7 +113,12 @@ def _matrix(vectors: Any) -> Tensor:
 def _column(values: Column | None, n: int, name: str) -> NDArray[Any] | None:
     if values is None:
         return None
-    column = np.asarray(values)
+    try:
+        column = np.asarray(values)
+    except ValueError:
+        raise InputError(f"{name}: expected one per row ({n}), got lists of several") from None
+    if column.dtype.kind == "S":
+        column = np.char.decode(column, "utf-8", "replace")
     if column.ndim != 1 or len(column) != n:
         raise InputError(
             f"{name}: expected one per row ({n}), got an array of shape {column.shape}; "
@@ -113,7 +126,7 @@ def _column(values: Column | None, n: int, name: str) -> NDArray[Any] | None:
         )
     if column.dtype.kind == "O":
         return column.astype(str)
-    if column.dtype.kind not in "biuUS":
+    if column.dtype.kind not in "biuU":
         raise InputError(
             f"{name}: expected integers or strings, got {column.dtype}; convert them first"
         )

@@ -75,12 +75,18 @@ def _encoder(checkpoint: Checkpoint, branch: str | None, layer: str, device: str
             "without; use layer 'backbone'"
         )
     try:
-        return net.eval().to(device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
+        net = net.eval().to(device)
+        torch.zeros(1, device=device).cpu()  # "meta" takes a network, but computes nothing
+    except (
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+    ) as error:  # AssertionError: torch without CUDA
         raise InputError(
             f"device: expected one that torch can use here, got {device!r} "
             f"({str(error).splitlines()[0][:120]}); use cpu"
         ) from None
+    return net
 
 
 def _open(data: Images | str, split: str, info: ImageInfo | None) -> Images:

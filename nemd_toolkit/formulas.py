@@ -185,19 +185,19 @@ def rescale_concentration(
     """PCL's φ: the concentrations scaled to a mean of `temperature`.
 
     After rescaling φ looks normal even under total collapse; judge `concentration` itself. Raises
-    InputError when all concentrations are 0, where PCL would return NaN.
+    InputError when a concentration is 0, where PCL's loss would be NaN.
 
     >>> rescale_concentration(torch.tensor([1.0, 3.0]))
     tensor([0.1000, 0.3000])
     """
-    mean = density.mean()
-    if not float(mean) > 0:
+    if not float(density.min()) > 0:
         raise InputError(
-            "concentration: expected clusters with some spread, got members that all coincide with "
-            "their centroids (total collapse, or fewer distinct samples than prototypes); lower "
-            "the learning rate or the number of prototypes"
+            "concentration: expected clusters with some spread, got "
+            f"{int((density <= 0).sum())} of {len(density)} whose members all coincide with their "
+            "centroid (total collapse, or fewer distinct samples than prototypes); lower the "
+            "learning rate or the number of prototypes"
         )
-    return temperature * density / mean
+    return temperature * density / density.mean()
 
 
 def _log_pairs(n: int) -> Tensor:

@@ -34,15 +34,21 @@ def exit_code(analyses: Sequence[Analysis], gate: Sequence[str]) -> int:
     """0 without a gate or when it passes, 1 when it fails, 3 when it cannot be told.
 
     "issue" fails on any collapse issue; "warning" on those and on any warning; a code fails when
-    its finding is an issue. Inconclusive analyses that fail nothing give 3.
+    its finding is an issue. What fails nothing gives 3 where the verdict is inconclusive or a code
+    asked for was not applicable.
     """
     if not gate:
         return PASSED
     if any(_fails(analysis, gate) for analysis in analyses):
         return FAILED
-    if any(analysis.verdict.state == "inconclusive" for analysis in analyses):
+    if any(_cannot_tell(analysis, gate) for analysis in analyses):
         return INCONCLUSIVE
     return PASSED
+
+
+def _cannot_tell(analysis: Analysis, gate: Sequence[str]) -> bool:
+    skipped = {f.about.code for f in analysis.findings if f.status == "not_applicable"}
+    return analysis.verdict.state == "inconclusive" or not skipped.isdisjoint(gate)
 
 
 def _fails(analysis: Analysis, gate: Sequence[str]) -> bool:

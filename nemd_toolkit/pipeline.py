@@ -5,8 +5,10 @@ import shlex
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from nemd_toolkit.errors import InputError
@@ -35,7 +37,7 @@ def analyze(
     prototypes: Prototyping | Sequence[Prototyping] | None = None,
     seed: int = 0,
     *,
-    labels: Sequence[Any] | NDArray[Any] | None = None,
+    labels: Sequence[Any] | NDArray[Any] | Path | str | None = None,
     layer: str | None = None,
     split: str = "train",
     device: str = "cpu",
@@ -45,8 +47,8 @@ def analyze(
 
     data: images to embed with a checkpoint, such as "digits". prototypes: numbers for k-means,
     "own" for those in the checkpoint, "labels", or several of these; by default three numbers
-    chosen from the number of samples. layer: "projector" (the default where there is one) or
-    "backbone". Same seed, same machine, same numbers.
+    chosen from the number of samples. labels: one per row, or a file of them. layer: "projector"
+    (the default where there is one) or "backbone". Same seed, same machine, same numbers.
 
     Raises InputError for what cannot be read or analysed.
 
@@ -71,7 +73,7 @@ def analyze(
             layer=opened.layer,
             data=opened.data,
             seed=seed,
-            command=_command(opened, data, clusterings, seed, split),
+            command=_command(opened, clusterings, seed, split, device),
             versions=versions(),
             device=device,
             seconds=time.perf_counter() - start,
@@ -90,7 +92,7 @@ def parse_prototypes(text: str | None) -> tuple[Prototyping, ...] | None:
         return None
     found: list[Prototyping] = []
     for word in (part.strip() for part in text.split(",")):
-        if word.isascii() and word.isdigit():
+        if word.isascii() and word.isdigit() and len(word) < 10:
             found.append(int(word))
         elif word == "own":
             found.append("own")
@@ -112,7 +114,7 @@ def versions() -> dict[str, str]:
 def _prototypes(
     opened: Opened, wanted: Prototyping | Sequence[Prototyping] | None, seed: int
 ) -> list[Prototypes]:
-    if isinstance(wanted, (int, str)):
+    if isinstance(wanted, (int, np.integer, str)):
         wanted = (wanted,)
     if wanted is not None and len(wanted) == 0:
         raise InputError("prototypes: expected at least one number, 'own' or 'labels', got none")
@@ -135,8 +137,8 @@ def _prototypes_of(opened: Opened, choice: Prototyping, seed: int) -> Sequence[P
                 "give numbers for k-means"
             )
         return prototypes_from_checkpoint(opened.checkpoint, opened.embeddings)
-    if isinstance(choice, int):
-        return [fit_prototypes(opened.embeddings, choice, seed=seed)]
+    if isinstance(choice, (int, np.integer)):  # NumPy's too
+        return [fit_prototypes(opened.embeddings, int(choice), seed=seed)]
     raise InputError(f"prototypes: expected numbers, 'own' or 'labels', got {choice!r}")
 
 
@@ -155,15 +157,13 @@ def _notes(opened: Opened, clusterings: Sequence[Prototypes], *, chosen: bool) -
 
 
 def _command(
-    opened: Opened,
-    data: str | None,
-    clusterings: Sequence[Prototypes],
-    seed: int,
-    split: str,
+    opened: Opened, clusterings: Sequence[Prototypes], seed: int, split: str, device: str
 ) -> str:
     kinds = dict.fromkeys(str(p.k) if p.source == "k-means" else p.source for p in clusterings)
     words = ["nemd", "analyze", opened.name, "--prototypes", ",".join(kinds), "--seed", str(seed)]
-    for option, value in (("data", data), ("layer", opened.layer)):
-        words += [] if value is None else [f"--{option}", value]
-    words += [] if split == "train" else ["--split", split]
+    options = {"--data": opened.spec, "--layer": opened.layer, "--labels": opened.labels}
+    if opened.checkpoint is not None:
+        options |= {"--split": split, "--device": device}
+    for option, value in options.items():
+        words += [] if value is None else [option, value]
     return shlex.join(words)

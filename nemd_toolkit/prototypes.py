@@ -28,6 +28,7 @@ __all__ = [
     "prototypes_from_vectors",
 ]
 
+_LEAST = 5  # prototypes: with fewer, an interval hardly says anything
 Source = Literal["k-means", "labels", "own"]
 
 
@@ -72,12 +73,14 @@ def default_counts(n: int) -> tuple[int, ...]:
 
     Fifty samples a prototype leave two disjoint halves of a dozen or more in most clusters; more
     than one number because the true number of groups is not known (PCL clusters thrice as well).
+    Fewer than five prototypes are tried only where there are too few samples for more.
 
-    >>> default_counts(2000), default_counts(60_000), default_counts(30)
-    ((40, 20, 10), (400, 200, 100), (2,))
+    >>> default_counts(2000), default_counts(60_000), default_counts(600), default_counts(30)
+    ((40, 20, 10), (400, 200, 100), (12, 6), (2,))
     """
     most = min(400, n // 50)
-    return tuple(sorted({k for k in (most, most // 2, most // 4) if k >= 2} or {2}, reverse=True))
+    several = {k for k in (most, most // 2, most // 4) if k >= _LEAST}
+    return tuple(sorted(several or {max(2, most)}, reverse=True))
 
 
 def fit_prototypes(embeddings: Embeddings, k: int = 100, seed: int = 0) -> Prototypes:

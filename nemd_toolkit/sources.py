@@ -15,6 +15,7 @@ from nemd_toolkit.checkpoints import (
     read_content,
     sha256,
 )
+from nemd_toolkit.embedding_arrays import read_npy
 from nemd_toolkit.embedding_files import embeddings_from, load_embeddings
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.encoding import embed
@@ -36,6 +37,8 @@ class Opened:
     layout: str
     layer: str | None
     data: str | None
+    spec: str | None  # `data` as it was given
+    labels: str | None  # where labels came from, if not with the embeddings
 
 
 def open_source(
@@ -44,7 +47,7 @@ def open_source(
     *,
     layer: str | None = None,
     split: str = "train",
-    labels: Sequence[Any] | NDArray[Any] | None = None,
+    labels: Sequence[Any] | NDArray[Any] | Path | str | None = None,
     device: str = "cpu",
 ) -> Opened:
     """Give the embeddings of a source: Embeddings, an array, a Checkpoint, or a path to a file.
@@ -59,10 +62,19 @@ def open_source(
         opened = _open_checkpoint(source, data, layer, split, device)
     else:
         embeddings = source if isinstance(source, Embeddings) else Embeddings(source)
-        opened = _given(embeddings, "array in memory", None, "array", data, layer)
+        opened = _given(embeddings, "array in memory", None, "array")
+    if opened.checkpoint is None:
+        _refuse(data=data, layer=layer, split=None if split == "train" else split)
+        _refuse(device=None if device == "cpu" else device)
     if labels is None:
         return opened
-    return replace(opened, embeddings=opened.embeddings.with_labels(labels))
+    named = isinstance(labels, (str, Path))
+    values = read_labels(labels) if isinstance(labels, (str, Path)) else labels
+    return replace(
+        opened,
+        embeddings=opened.embeddings.with_labels(values),
+        labels=str(labels) if named else "LABELS",
+    )
 
 
 def _open_file(path: Path, data: str | None, layer: str | None, split: str, device: str) -> Opened:
@@ -78,23 +90,19 @@ def _open_file(path: Path, data: str | None, layer: str | None, split: str, devi
         if embedding_columns(content) is None:
             return _open_checkpoint(checkpoint_from(content), data, layer, split, device)
         embeddings, kind = embeddings_from(content), path.suffix[1:].lower()
-    return _given(embeddings, str(path), sha256(path), f"embeddings ({kind})", data, layer)
+    return _given(embeddings, str(path), sha256(path), f"embeddings ({kind})")
 
 
-def _given(
-    embeddings: Embeddings,
-    name: str,
-    digest: str | None,
-    layout: str,
-    data: str | None,
-    layer: str | None,
-) -> Opened:
-    for option, value in (("data", data), ("layer", layer)):
+def _refuse(**options: str | None) -> None:
+    for option, value in options.items():
         if value is not None:
             raise InputError(
                 f"--{option}: expected with a checkpoint only, got {value!r} with embeddings; "
                 "leave it out"
             )
+
+
+def _given(embeddings: Embeddings, name: str, digest: str | None, layout: str) -> Opened:
     return Opened(
         embeddings=embeddings,
         checkpoint=None,
@@ -103,6 +111,8 @@ def _given(
         layout=layout,
         layer=None,
         data=None,
+        spec=None,
+        labels=None,
     )
 
 
@@ -126,6 +136,8 @@ def _open_checkpoint(
         layout=checkpoint.layout,
         layer=layer,
         data=data if split == "train" else f"{data} ({split})",
+        spec=data,
+        labels=None,
     )
 
 
@@ -141,14 +153,11 @@ def read_labels(path: Path | str) -> NDArray[Any]:
     if not path.is_file():
         raise InputError(f"{path}: expected a file of labels, got none; check the path")
     if path.suffix.lower() == ".npy":
-        try:
-            return np.asarray(np.load(path, allow_pickle=False))
-        except (ValueError, EOFError, OSError) as error:
-            raise InputError(f"{path}: expected an .npy array of labels ({error})") from None
+        return read_npy(path)["vectors"]
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(
             f"{path}: expected .npy, or UTF-8 text with one label per line, got other bytes"
         ) from None
-    return np.array(lines)
+    return np.array([line.rstrip("\r") for line in text.removesuffix("\n").split("\n")])

@@ -11,7 +11,7 @@ __all__ = ["chord", "mean_direction", "require_finite", "resultant", "to_sphere"
 # Squared chords below this, relative to the squared norms, lose digits in |x|^2 + |y|^2 - 2xy
 # (error about 1e-16 of the norms); they are computed again from coordinate differences.
 _NEAR = 1e-5
-_ZERO_NORM = 1e-12  # rows shorter than this have no direction that float32 could have kept
+_ZERO_NORM = 1e-12  # a mean of unit rows shorter than this is rounding, and no direction
 
 
 def require_finite(points: Float[Tensor, "n d"], *, name: str = "points") -> None:
@@ -41,16 +41,17 @@ def to_sphere(points: Float[Tensor, "n d"], *, name: str = "points") -> Float[Te
     tensor([[0.6000, 0.8000]])
     """
     require_finite(points, name=name)
-    wide = points.double()  # float32 squares overflow from 1.8e19
-    norms = wide.norm(dim=1)
-    zero = norms <= _ZERO_NORM
+    wide = points.double()
+    largest = wide.abs().amax(dim=1)
+    zero = largest == 0
     if bool(zero.any()):
         raise InputError(
             f"{name}: expected rows with a direction, got {int(zero.sum())} of {len(points)} "
             f"rows of norm 0 (first: row {int(zero.nonzero()[0])}); "
             "remove those rows or mend the encoder"
         )
-    unit: Tensor = wide / norms[:, None]
+    wide = wide / largest[:, None]  # so that no square overflows or vanishes
+    unit: Tensor = wide / wide.norm(dim=1, keepdim=True)
     return unit.to(points.dtype)
 
 

@@ -30,7 +30,7 @@ def fit_command(
     data: Annotated[str, typer.Option(help="digits, fashion-mnist:DIR or folder:DIR")],
     out: Annotated[Path, typer.Option(help="Folder of the run; a stopped run there goes on.")],
     epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
     recipe: Annotated[
         Path | None, typer.Option(help="TOML file. Default: by kind of data.")
     ] = None,

@@ -103,12 +103,15 @@ def test_quiet_prints_nothing(nemd, healthy):
         ("noise", "issue", 3),
         ("noise", "NEMD008", 1),
         ("noise", None, 0),
+        ("equal", "NEMD002", 3),
+        ("equal", "issue", 1),
         ("points", "everything", 2),
     ],
 )
 def test_gate_exit_codes(nemd, healthy, points, tmp_path, world, gate, code):
     np.save(tmp_path / "noise.npy", worlds.noise(1000, 32).numpy())
-    path = {"healthy": healthy, "points": points, "noise": tmp_path / "noise.npy"}[world]
+    np.save(tmp_path / "equal.npy", worlds.equal(1000, 32).numpy())
+    path = {"healthy": healthy, "points": points}.get(world, tmp_path / f"{world}.npy")
     words = [] if gate is None else ["--fail-on", gate]
     assert nemd("analyze", path, "--prototypes", "20", *words)[0] == code
 
@@ -208,7 +211,11 @@ def test_bad_input_is_one_sentence_and_exit_code_2(nemd, tmp_path, name):
         (["--prototypes", "0"], "between 1 and 1000"),
         (["--prototypes", "many"], "expected numbers, own or labels"),
         (["--prototypes", "own"], "expected a checkpoint for 'own'"),
+        (["--prototypes", "9" * 5000], "expected numbers, own or labels"),
         (["--data", "digits"], "with a checkpoint only"),
+        (["--device", "cuda"], "with a checkpoint only"),
+        (["--split", "test"], "with a checkpoint only"),
+        (["--labels", "zip.npy"], "zip.npy"),
         (["--layer", "backbone"], "with a checkpoint only"),
         (["--labels", "short.txt"], r"expected one per row (1000), got an array of shape (3,)"),
         (["--labels", "none.txt"], "expected a file of labels"),
@@ -222,10 +229,39 @@ def test_wrong_options_are_one_sentence_and_exit_code_2(nemd, healthy, tmp_path,
     (tmp_path / "short.txt").write_text("a\nb\nc\n")
     (tmp_path / "one.txt").write_text("a\n" * 1000)
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "zip.npy").write_bytes(b"PK\x03\x04")
     code, out, err = nemd("analyze", healthy, *options)
     assert (code, out) == (2, "")
     assert words in err
     assert err.count("\n") == 1
+
+
+def test_labels_may_come_from_a_spreadsheet_and_the_command_names_them(nemd, points, tmp_path):
+    lines = "\r\n".join(f"c{i % 6}" for i in range(600))
+    (tmp_path / "l.txt").write_bytes(b"\xef\xbb\xbf" + lines.encode() + b"\r\n")
+    code, out, _ = nemd("analyze", points, "--prototypes", "labels", "--labels", "l.txt", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["measures"]["embeddings"]["classes"] == 6
+    assert document["provenance"]["command"].endswith("--prototypes labels --seed 0 --labels l.txt")
+
+
+@pytest.mark.parametrize("seed", ["-1", "18446744073709551615", "x"])
+def test_seeds_are_checked(nemd, points, seed):
+    assert nemd("analyze", points, "--seed", seed)[0] == 2
+
+
+def test_compare_writes_nothing_when_one_run_cannot_be_read(nemd, healthy):
+    assert nemd("compare", healthy, "missing.npy", "--out", "c")[0] == 2
+    assert not Path("c").exists()
+
+
+def test_embed_checks_its_suffix_first_and_says_what_npy_leaves_out(nemd, pcl_checkpoint):
+    assert nemd("embed", pcl_checkpoint, "--data", "digits", "--out", "e.csv")[0] == 2
+    code, out, _ = nemd("embed", pcl_checkpoint, "--data", "digits", "--out", "e.npy")
+    assert code == 0
+    assert "left out" in out
+    assert np.load("e.npy").shape[0] == 1347
 
 
 def test_labels_are_required_where_they_are_the_prototypes(nemd, points):
@@ -241,7 +277,8 @@ def test_a_checkpoint_needs_images_and_names_what_it_knows(nemd, pcl_checkpoint)
     for data in ("nothing", "folder:none", "fashion-mnist:none"):
         assert nemd("analyze", pcl_checkpoint, "--data", data)[0] == 2
     assert nemd("analyze", pcl_checkpoint, "--data", "digits", "--layer", "fc9")[0] == 2
-    assert nemd("analyze", pcl_checkpoint, "--data", "digits", "--device", "tpu9")[0] == 2
+    for device in ("tpu9", "meta"):
+        assert nemd("analyze", pcl_checkpoint, "--data", "digits", "--device", device)[0] == 2
     assert nemd("analyze", pcl_checkpoint, "--data", "digits", "--split", "half")[0] == 2
 
 

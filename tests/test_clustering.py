@@ -76,6 +76,11 @@ def test_more_restarts_are_never_worse():
     assert kmeans(x, 15, restarts=6).objective <= kmeans(x, 15).objective
 
 
+def test_members_that_cancel_leave_a_unit_centroid():
+    found = kmeans(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), 1)
+    assert found.centroids.norm(dim=1).tolist() == [1.0]
+
+
 @pytest.mark.parametrize("k", [0, -1, 11])
 def test_a_number_of_prototypes_outside_the_samples_is_refused(k):
     with pytest.raises(InputError, match=f"between 1 and 10 .* got {k}"):

@@ -26,6 +26,7 @@ def test_rows_are_normalised_and_said_so():
         (None, "numeric"),
         ([[1.0, np.nan]], "NaN"),
         ([[1.0, 0.0], [0.0, 0.0]], "norm 0"),
+        (np.ones((2, 3)) * 1e200, "overflow"),
     ],
 )
 def test_what_is_no_embedding_is_refused_in_one_sentence(vectors, words):
@@ -38,6 +39,14 @@ def test_what_is_no_embedding_is_refused_in_one_sentence(vectors, words):
 def test_columns_need_one_entry_per_row(name):
     with pytest.raises(InputError, match=rf"{name}: expected one per row \(2\).*\(3,\)"):
         Embeddings(np.eye(2), **{name: [1, 2, 3]})
+
+
+def test_other_labels_leave_the_rows_as_they_are_to_the_bit():
+    e = Embeddings(np.random.default_rng(0).normal(size=(500, 32)))
+    other = e.with_labels([b"x"] * 500)
+    assert torch.equal(e.vectors, other.vectors)
+    assert other.norms == e.norms
+    assert other.labels[0] == "x"
 
 
 def test_labels_may_be_strings_but_not_fractions():

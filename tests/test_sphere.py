@@ -23,6 +23,12 @@ def test_chord_of_equal_float32_rows_is_exactly_zero():
     assert chord(x, x).diagonal().eq(0).all()
 
 
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_to_sphere_survives_lengths_whose_squares_leave_float64(scale):
+    x = to_sphere(scale * torch.tensor([[3.0, 4.0]], dtype=torch.float64))
+    assert x.tolist() == [[pytest.approx(0.6), pytest.approx(0.8)]]
+
+
 def test_to_sphere_survives_lengths_whose_squares_overflow_float32():
     assert to_sphere(torch.tensor([[3e30, 4e30]])).tolist() == [
         [pytest.approx(0.6), pytest.approx(0.8)]

@@ -14,7 +14,8 @@ ABOUT = About(
     "is lost, while prototypes stay well separated. This is the prototype collapse that "
     "prototypical contrastive learning is prone to (PAUC poster).",
     fires="the NEMD score, 0 on the uniform sphere and 1 when every cloud is a point, lies above "
-    "the threshold with its whole 95 % interval",
+    "the threshold with its whole 95 % interval; with fewer prototypes than groups the score is "
+    "lower, because each cloud then holds several",
     remedy="Lower the weight of the prototype loss or start it later; raise its temperature (PCL's "
     "φ); use more prototypes; add PAUC's prototype terms or instance uniformity, and watch kNN "
     "beside NEMD. If labels are what you want to separate and nothing else, this may be harmless.",
@@ -40,7 +41,8 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         )
     interval = f"NEMD score {score.value:.2f} [{score.low:.2f}, {score.high:.2f}]"
     status: Status = "passed"
-    message = f"{interval}: members keep their diversity within prototypes"
+    counts = ", ".join(str(c.k) for c in measures.clusterings)
+    message = f"{interval}: members keep their diversity within prototypes (K={counts})"
     if score.low > limits.coagulation_issue:
         status = "issue"
         message = f"{interval}: samples have coagulated around their prototypes"

@@ -13,8 +13,8 @@ ABOUT = About(
     meaning="All embeddings lean the same way: a mean vector carries much of their squared length, "
     "so cosines between unrelated samples are high and every distance shrinks. The uncentred rank "
     "hardly notices.",
-    fires="more than half of the squared length is in the mean embedding (nine tenths where no "
-    "coordinate is negative, as after a ReLU)",
+    fires="more than half of the squared length is in the mean embedding (nine tenths where "
+    "hardly any coordinate is negative, as after a ReLU)",
     remedy="Subtract the mean before comparing; add batch normalisation without bias at the "
     "output, or a uniformity term; check for a dead or saturated last layer.",
 )
@@ -23,7 +23,7 @@ ABOUT = About(
 def check(measures: Measures, limits: Thresholds) -> Finding:
     """Compare the share of squared length in the mean row with the limit for its kind of layer."""
     share = measures.instance.resultant**2
-    positive = measures.rows.nonnegative
+    positive = measures.rows.negative_share <= limits.cone_negative_share
     issue = limits.cone_issue_nonnegative if positive else limits.cone_issue
     warning = limits.cone_warning_nonnegative if positive else limits.cone_warning
     status: Status = "passed"

@@ -13,8 +13,8 @@ ABOUT = About(
     meaning="The embeddings lie in a few directions of the space (DirectCLR). Per-coordinate "
     "standard deviations and uniformity hardly notice. A representation of K tight clusters has "
     "rank K−1 at most: read it beside NEMD002.",
-    fires="the centred effective rank is below 3, or below a twentieth of that of uniform "
-    "points of the same N and d (a warning from 15 % down)",
+    fires="the centred effective rank is below 3 (below half of the null, where that is less), or "
+    "below a twentieth of that of uniform points of the same N and d (a warning from 15 % down)",
     remedy="Read the backbone instead of the projector; add a decorrelation or variance term "
     "(Barlow Twins, VICReg); weaken the strongest augmentation; if PAUC's correlation term is on, "
     "lower its weight or raise its temperature, it can cause this.",
@@ -44,7 +44,9 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         status, message = "not_applicable", "no variance is left to look for directions in"
     elif spectrum.cap <= limits.rank_issue:
         status, message = "not_applicable", f"at most {spectrum.cap} directions are possible"
-    elif rank < max(limits.rank_issue, limits.rank_share_issue * null):
+    elif rank < max(
+        min(limits.rank_issue, limits.rank_share_small * null), limits.rank_share_issue * null
+    ):
         status = "issue"
     elif rank < limits.rank_share_warning * null:
         status = "warning"

@@ -11,17 +11,19 @@ ABOUT = About(
     name="duplicated-prototypes",
     kind="collapse",
     meaning="Distinct prototypes point the same way, so fewer are in effect than were asked for "
-    "(partial prototype collapse). NEMD is low for such pairs and hides it. For prototypes found "
-    "by k-means it only says that K exceeds the number of groups, and is a warning.",
+    "(partial prototype collapse). NEMD is low for such pairs and hides it. Where k-means "
+    "or labels made the prototypes it says that there are fewer groups, and is a warning.",
     fires="more than a tenth of the used prototypes repeat another within cosine distance 0.025; "
     "the report gives the curve over ε",
     remedy="Ask for fewer prototypes; add KoLeo on the prototypes; freeze prototypes for the first "
     "epochs (SwAV); update prototypes apart from the encoder.",
 )
 
+_STATUSES: tuple[Status, ...] = ("passed", "warning", "issue")
+
 
 def check(measures: Measures, limits: Thresholds) -> Finding:
-    """Judge the clustering with the largest share of duplicates."""
+    """Judge the clustering with the worst status, and of those the largest share."""
     several = [c for c in measures.clusterings if c.usage.used > 1]
     thresholds = {"epsilon": limits.duplicate_epsilon, "share": limits.duplicate_share}
     if not several:
@@ -32,16 +34,9 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
             measured={"share": None},
             threshold=thresholds,
         )
-    # prototypes that a model or labels bring count before those that k-means made
-    worst = max(
-        several,
-        key=lambda c: (_repeated(c, limits) * (c.source != "k-means"), _repeated(c, limits)),
-    )
-    share = _repeated(worst, limits)
-    status: Status = "passed"
-    if share > limits.duplicate_share:
-        status = "warning" if worst.source == "k-means" else "issue"
-    fired = "" if status == "passed" else ": more prototypes than groups" * (status == "warning")
+    worst = max(several, key=lambda c: (_STATUSES.index(_status(c, limits)), _repeated(c, limits)))
+    share, status = _repeated(worst, limits), _status(worst, limits)
+    fired = ": more prototypes than groups" if status == "warning" else ""
     return Finding(
         about=ABOUT,
         status=status,
@@ -50,6 +45,12 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         measured={"share": share, "used": worst.usage.used, "k": worst.k},
         threshold=thresholds,
     )
+
+
+def _status(clustering: ClusteringMeasures, limits: Thresholds) -> Status:
+    if _repeated(clustering, limits) <= limits.duplicate_share:
+        return "passed"
+    return "issue" if clustering.source == "own" else "warning"
 
 
 def _repeated(clustering: ClusteringMeasures, limits: Thresholds) -> float:

@@ -12,18 +12,21 @@ ABOUT = About(
     kind="doubt",
     meaning="The clouds of the prototypes are as close as those that the same clustering finds in "
     "uniform noise. A low NEMD is good only where there is structure.",
-    fires="the 95 % interval of the NEMD score contains 0 or lies below it",
+    fires="the 95 % interval of the NEMD score contains 0 or lies below it, or the prototypes' "
+    "directions are as close as those of noise, so that there is no score",
     remedy="Check that the checkpoint is trained and its weights were loaded (an untrained encoder "
     "or a wrong layer looks like this); train longer; if kNN accuracy is high, use prototypes in "
     "the number of the classes.",
 )
 
 
-def check(measures: Measures, limits: Thresholds) -> Finding:  # noqa: ARG001  one signature for all
-    """Issue when the lower end of the score's interval is not above 0."""
+def check(measures: Measures, limits: Thresholds) -> Finding:
+    """Issue when the lower end of the score's interval is not above 0, or there is no score."""
     score = measures.nemd.score if measures.nemd else None
     status: Status = "not_applicable"
     message = "no NEMD score to judge by"
+    if measures.nemd is not None and measures.spectrum.variance > limits.total_variance_issue:
+        status, message = "issue", f"no NEMD score: {measures.nemd.score_missing}"
     if score is not None:
         noise = score.low <= 0
         status = "issue" if noise else "passed"

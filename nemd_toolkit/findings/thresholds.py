@@ -23,15 +23,17 @@ class Thresholds:
     # NEMD003: cosine distance of distinct prototypes (2410.14060, from memory), share repeated.
     duplicate_epsilon: float = 0.025
     duplicate_share: float = 0.10
-    # NEMD006: centred effective rank. Below 3 the cloud is flat or a line, whatever d; else as a
-    # share of what uniform points of the same N and d have.
+    # NEMD006: centred effective rank as a share of what uniform points of the same N and d have.
+    # Below 3 the cloud is flat or a line, unless d itself is so small that 3 is half of it.
     rank_issue: float = 3.0
+    rank_share_small: float = 0.50
     rank_share_issue: float = 0.05
     rank_share_warning: float = 0.15
     # NEMD007: share of squared length in the mean row. Structureless noise has 1/π = 0.32 after a
-    # ReLU and 2/π = 0.64 as absolute values, so non-negative coordinates are judged leniently.
+    # ReLU and 2/π = 0.64 as absolute values, so (nearly) non-negative rows are judged leniently.
     cone_issue: float = 0.50
     cone_warning: float = 0.30
+    cone_negative_share: float = 0.05  # of the squared length: ReLU gives 0, SiLU and GELU little
     cone_issue_nonnegative: float = 0.90
     cone_warning_nonnegative: float = 0.75
     # NEMD009: resampling fewer than 5 prototypes gives intervals that mean little; with fewer than

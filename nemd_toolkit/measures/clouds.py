@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nemd_toolkit.errors import InputError
+from nemd_toolkit.measures.intervals import LEAST as LEAST_PROTOTYPES
 from nemd_toolkit.prototypes import Prototypes
 from nemd_toolkit.sphere import mean_direction
 
@@ -27,7 +28,6 @@ __all__ = [
 
 LEAST = 8  # points per half cloud; with fewer, the two halves hardly know their law
 MOST = 64  # points per half cloud: the excess is stable from a dozen on, and time grows as n^2…n^3
-_LEAST_PROTOTYPES = 2
 
 
 class TooFewSamples(InputError):
@@ -60,7 +60,7 @@ def common_size(clusterings: Sequence[Prototypes]) -> int:
 
 
 def draw_clouds(prototypes: Prototypes, n: int, *, seed: int) -> Clouds:
-    """Draw the halves. Raises TooFewSamples if fewer than two prototypes hold 2n members."""
+    """Draw the halves. Raises TooFewSamples if fewer than three prototypes hold 2n members."""
     generator = torch.Generator().manual_seed(seed)
     points = prototypes.embeddings.vectors
     first, second, directions, which = [], [], [], []
@@ -72,14 +72,14 @@ def draw_clouds(prototypes: Prototypes, n: int, *, seed: int) -> Clouds:
             directions.append(mean_direction(points[rows]))
             which.append(p)
     used = len(prototypes.used)
-    if len(which) < _LEAST_PROTOTYPES:
+    if len(which) < LEAST_PROTOTYPES:
         advice = (
             "all samples fall on one prototype: look at the variance of the embeddings first"
-            if used == 1
+            if used == 1 and len(prototypes.embeddings) > 1
             else "give more samples or ask for fewer prototypes"
         )
         raise TooFewSamples(
-            f"NEMD: expected at least {_LEAST_PROTOTYPES} prototypes with {2 * n} members, got "
+            f"NEMD: expected at least {LEAST_PROTOTYPES} prototypes with {2 * n} members, got "
             f"{len(which)} ({used} of {prototypes.k} prototypes have members at all); {advice}"
         )
     return Clouds(

@@ -1,17 +1,23 @@
-"""Values with intervals, by resampling prototypes.
+"""Values with 95 % intervals, by leaving out prototypes.
 
-Pairs share prototypes, so pairs are not independent: it is the prototypes that are resampled. A
-pair then weighs by how often both its prototypes were drawn.
+Pairs share prototypes, so pairs are not independent: it is the prototypes that are left out, one
+at a time (delete-one jackknife of a U-statistic; Arvesen 1969), with Student's quantiles. It needs
+no draws, and where prototypes are few it is wide, as it should be; a percentile bootstrap of
+prototypes covered 76 % instead of 95 % with five of them.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.stats import t as student
 
-__all__ = ["LEVEL", "Interval", "pair_means", "percentile_interval", "resample"]
+from nemd_toolkit.errors import InputError
+
+__all__ = ["LEAST", "LEVEL", "Interval", "interval_around", "standard_error"]
 
 LEVEL = 0.95
+LEAST = 3  # prototypes; with two there is one pair, and leaving one out leaves none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,29 +29,34 @@ class Interval:
     high: float
 
 
-def resample(count: int, draws: int, rng: np.random.Generator) -> Int[np.ndarray, "b k"]:
-    """How often each of `count` prototypes is drawn, in `draws` draws of `count` each."""
-    return rng.multinomial(count, np.full(count, 1.0 / count), size=draws)
+def standard_error(values: Float[np.ndarray, " p"], pairs: Int[np.ndarray, "p 2"]) -> float:
+    """Jackknife standard error of the mean over pairs, leaving out each prototype in turn.
 
+    A sample of the pairs will do. Raises InputError for fewer than three prototypes.
 
-def pair_means(
-    values: Float[np.ndarray, " p"],
-    pairs: Int[np.ndarray, "p 2"],
-    counts: Int[np.ndarray, "b k"],
-) -> Float[np.ndarray, " b"]:
-    """Mean over pairs of distinct prototypes under each resample; NaN where it holds no pair."""
-    weights = counts[:, pairs[:, 0]] * counts[:, pairs[:, 1]]  # (b, p)
-    total = weights.sum(1)
-    with np.errstate(invalid="ignore"):
-        return np.where(total > 0, (weights @ values) / total, np.nan)
-
-
-def percentile_interval(value: float, draws: Float[np.ndarray, " b"]) -> Interval:
-    """Percentile interval of the draws that are defined, around a value.
-
-    >>> percentile_interval(2.0, np.array([1.0, 2.0, 3.0, np.nan]))
-    Interval(value=2.0, low=1.05, high=2.95)
+    >>> pairs = np.array([[0, 1], [0, 2], [1, 2]])
+    >>> standard_error(np.array([1.0, 1.0, 4.0]), pairs)
+    2.0
     """
-    tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail])
-    return Interval(value=value, low=float(low), high=float(high))
+    _, places = np.unique(pairs, return_inverse=True)
+    places = places.reshape(pairs.shape)
+    u = int(places.max()) + 1
+    if u < LEAST:
+        raise InputError(f"interval: expected at least {LEAST} prototypes, got {u}; ask for more")
+    held = np.zeros(u)  # sum over the pairs of each prototype
+    count = np.zeros(u)
+    for side in places.T:
+        np.add.at(held, side, values)
+        np.add.at(count, side, 1)
+    left = (values.sum() - held) / np.maximum(len(values) - count, 1)  # means without each
+    return float(np.sqrt((u - 1) / u * np.square(left - left.mean()).sum()))
+
+
+def interval_around(value: float, error: float, prototypes: int) -> Interval:
+    """Student's 95 % interval around a value, for so many prototypes.
+
+    >>> interval_around(1.0, 0.0, 10)
+    Interval(value=1.0, low=1.0, high=1.0)
+    """
+    reach = float(student.ppf(0.5 + LEVEL / 2, prototypes - 1)) * error
+    return Interval(value=value, low=value - reach, high=value + reach)

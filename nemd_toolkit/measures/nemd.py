@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.measures.clouds import Clouds, common_size, draw_clouds
-from nemd_toolkit.measures.intervals import Interval, pair_means, percentile_interval, resample
+from nemd_toolkit.measures.intervals import Interval, interval_around, standard_error
 from nemd_toolkit.measures.null import uniform_null
 from nemd_toolkit.prototypes import Prototypes
 from nemd_toolkit.transport import pairwise_wasserstein1
@@ -23,7 +23,6 @@ from nemd_toolkit.transport import pairwise_wasserstein1
 __all__ = ["Nemd", "PairTable", "nemd"]
 
 MAX_PAIRS = 5_000  # all pairs up to 100 prototypes; beyond that a sample, said in Nemd.pairs
-RESAMPLES = 2_000
 # The anchors must lie apart for a score to mean anything: below this ratio of collapsed to uniform
 # excess, the prototypes' directions are as close as those that k-means finds in noise.
 LEAST_ANCHOR_RATIO = 2.0
@@ -71,9 +70,10 @@ def nemd(
 
     n: points per half cloud; by default what nine in ten prototypes afford, here and in
     noise, within 8…64.
-    Intervals resample prototypes; they hold sampling error, not the transport's, which is exact.
+    Intervals leave out prototypes in turn; they hold sampling error, not the transport's, which is
+    exact.
 
-    Raises InputError if fewer than two prototypes hold 2n members.
+    Raises InputError if fewer than three prototypes hold 2n members.
 
     >>> from nemd_toolkit.embeddings import Embeddings
     >>> from nemd_toolkit.prototypes import prototypes_from_labels
@@ -87,32 +87,23 @@ def nemd(
     n = common_size([prototypes, null]) if n is None else n
     if n < 1 or max_pairs < 1:
         raise InputError(f"NEMD: expected n and max_pairs of at least 1, got {n} and {max_pairs}")
-    rng = np.random.default_rng(seed)
-    clouds = draw_clouds(prototypes, n, seed=seed)
-    measured = _measure(clouds, max_pairs, rng)
-    counts = resample(measured.prototypes, RESAMPLES, rng)
-    uniform, uniform_draws = _anchor(null, n, seed, max_pairs)
-    local = np.searchsorted(clouds.which, measured.table.pairs)  # pairs of resampled prototypes
-    draws = {
-        name: pair_means(getattr(measured.table, name), local, counts)
-        for name in ("raw", "excess", "chord")
-    }
+    measured = _measure(draw_clouds(prototypes, n, seed=seed), max_pairs, seed)
+    uniform = _anchor(null, n, seed, max_pairs)
     measured = replace(
         measured,
-        raw=percentile_interval(measured.raw.value, draws["raw"]),
-        excess=percentile_interval(measured.excess.value, draws["excess"]),
         raw_uniform=uniform.raw.value if uniform.n == n else None,
         excess_uniform=uniform.excess.value,
     )
-    return _with_score(measured, draws["excess"], draws["chord"], uniform_draws)
+    return _with_score(measured, uniform)
 
 
-def _measure(clouds: Clouds, max_pairs: int, rng: np.random.Generator) -> Nemd:
-    """Transport costs between and within prototypes; intervals and anchors still to come."""
+def _measure(clouds: Clouds, max_pairs: int, seed: int) -> Nemd:
+    """Transport costs between and within prototypes; the uniform anchor is still to come."""
     u = len(clouds.which)
     pairs = np.stack(np.triu_indices(u, 1), axis=1)
     total = len(pairs)
     if total > max_pairs:
+        rng = np.random.default_rng(seed)
         pairs = pairs[np.sort(rng.choice(total, max_pairs, replace=False))]
     between = pairwise_wasserstein1(list(clouds.first), pairs)
     halves = np.stack([np.arange(u), np.arange(u) + u], axis=1)
@@ -120,10 +111,9 @@ def _measure(clouds: Clouds, max_pairs: int, rng: np.random.Generator) -> Nemd:
     p, q = pairs.T
     excess = between.cost - 0.5 * (within[p] + within[q])
     chords = (clouds.directions[p] - clouds.directions[q]).norm(dim=1).numpy()
-    table = PairTable(pairs=clouds.which[pairs], raw=between.cost, excess=excess, chord=chords)
     return Nemd(
-        raw=_point(between.cost),
-        excess=_point(excess),
+        raw=_mean(between.cost, pairs),
+        excess=_mean(excess, pairs),
         score=None,
         score_missing=None,
         n=clouds.n,
@@ -136,47 +126,42 @@ def _measure(clouds: Clouds, max_pairs: int, rng: np.random.Generator) -> Nemd:
         raw_uniform=None,
         excess_uniform=0.0,
         excess_collapsed=float(chords.mean()),
-        table=table,
+        table=PairTable(pairs=clouds.which[pairs], raw=between.cost, excess=excess, chord=chords),
     )
 
 
-def _with_score(
-    measured: Nemd,
-    excess: Float[np.ndarray, " b"],
-    collapsed: Float[np.ndarray, " b"],
-    uniform: Float[np.ndarray, " b"],
-) -> Nemd:
-    if measured.excess_collapsed < LEAST_ANCHOR_RATIO * measured.excess_uniform:
+def _mean(values: Float[np.ndarray, " p"], pairs: Int[np.ndarray, "p 2"]) -> Interval:
+    count = len(np.unique(pairs))
+    return interval_around(float(values.mean()), standard_error(values, pairs), count)
+
+
+def _with_score(measured: Nemd, uniform: Nemd) -> Nemd:
+    """Place the excess between its anchors.
+
+    Score v solves excess − v·collapsed − (1 − v)·uniform = 0; its error is that of this difference
+    over the span (delta method: a ratio resampled as such runs away where prototypes form few
+    groups).
+    """
+    low, high = measured.excess_uniform, measured.excess_collapsed
+    if high < LEAST_ANCHOR_RATIO * low:
         reason = (
             f"prototypes lie too close together for a scale: clouds shrunk to their mean "
-            f"directions would be {measured.excess_collapsed:.3g} apart, those of uniform noise "
-            f"are {measured.excess_uniform:.3g}"
+            f"directions would be {high:.3g} apart, those of uniform noise are {low:.3g}"
         )
         return replace(measured, score=None, score_missing=reason)
-    span = measured.excess_collapsed - measured.excess_uniform
-    value = (measured.excess.value - measured.excess_uniform) / span
-    with np.errstate(invalid="ignore", divide="ignore"):
-        draws = (excess - uniform) / (collapsed - uniform)
-    return replace(measured, score=percentile_interval(value, draws))
+    value = (measured.excess.value - low) / (high - low)
+    table = measured.table
+    own = standard_error(table.excess - value * table.chord, table.pairs)
+    anchor = (1 - value) * standard_error(uniform.table.excess, uniform.table.pairs)
+    error = float(np.hypot(own, anchor)) / (high - low)
+    return replace(measured, score=interval_around(value, error, measured.prototypes))
 
 
-def _point(values: Float[np.ndarray, " p"]) -> Interval:
-    mean = float(values.mean())
-    return Interval(value=mean, low=mean, high=mean)
-
-
-def _anchor(
-    null: Prototypes, n: int, seed: int, max_pairs: int
-) -> tuple[Nemd, Float[np.ndarray, " b"]]:
-    """Measure the uniform anchor, and its excess under each resample.
+def _anchor(null: Prototypes, n: int, seed: int, max_pairs: int) -> Nemd:
+    """Measure the uniform anchor.
 
     Where half of its prototypes cannot hold 2n members, fewer points are taken: the excess hardly
     depends on n (the raw anchor does, and is then left out).
     """
-    rng = np.random.default_rng(seed + 1)
     afforded = max(1, int(null.sizes[null.used].median()) // 2)
-    clouds = draw_clouds(null, min(n, afforded), seed=seed)
-    measured = _measure(clouds, max_pairs, rng)
-    local = np.searchsorted(clouds.which, measured.table.pairs)
-    counts = resample(measured.prototypes, RESAMPLES, rng)
-    return measured, pair_means(measured.table.excess, local, counts)
+    return _measure(draw_clouds(null, min(n, afforded), seed=seed), max_pairs, seed + 1)

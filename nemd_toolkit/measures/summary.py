@@ -35,7 +35,7 @@ class Rows:
     norms: tuple[float, float]  # least and greatest length before normalisation
     were_unit: bool
     duplicates: float  # share of rows that repeat another exactly, in [0, 1)
-    nonnegative: bool  # no negative coordinate, as after a ReLU
+    negative_share: float  # of the squared length; 0 after a ReLU, 0.5 around the origin
     classes: int | None  # number of distinct labels
 
 
@@ -161,6 +161,6 @@ def _rows(embeddings: Embeddings) -> Rows:
         norms=embeddings.norms,
         were_unit=embeddings.were_unit,
         duplicates=1 - distinct / n,
-        nonnegative=bool((points >= 0).all()),
+        negative_share=float(np.square(np.minimum(points, 0)).sum(dtype=np.float64) / n),
         classes=None if embeddings.labels is None else len(np.unique(embeddings.labels)),
     )

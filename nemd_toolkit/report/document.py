@@ -57,7 +57,7 @@ def _measures(m: Measures) -> dict[str, Any]:
             "norm_high": m.rows.norms[1],
             "were_unit": m.rows.were_unit,
             "duplicates": m.rows.duplicates,
-            "nonnegative": m.rows.nonnegative,
+            "negative_share": m.rows.negative_share,
             "classes": m.rows.classes,
         },
         "nemd": _nemd(m.nemd, m.nemd_missing),

@@ -24,4 +24,4 @@ def run_names(sources: Sequence[Path]) -> list[str]:
 
 
 def _plain(word: str) -> str:
-    return re.sub(r"[^\w.]+", "_", word).strip("._")[:60] or "run"
+    return re.sub(r"\W+", "_", word).strip("_")[:60] or "run"

@@ -77,8 +77,10 @@ def as_cloud(points: ArrayLike | Tensor, name: str) -> Float[Tensor, "n d"]:
 
 
 def solve(costs: Float[Tensor, "n m"], name: str) -> float:
-    """Optimal mean cost between uniform weights, for a matrix of finite costs."""
+    """Optimal mean cost between uniform weights; InputError unless all costs are finite."""
     matrix = costs.numpy()
+    if not np.isfinite(matrix).all():
+        raise InputError(f"{name}: expected finite distances, got points too far apart; rescale")
     n, m = matrix.shape
     if min(n, m) == 1:
         return float(matrix.mean())

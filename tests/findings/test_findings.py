@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
@@ -77,6 +78,43 @@ def test_healthy_worlds_raise_no_issue(seed, spread):
 def test_noise_is_never_healthy(seed):
     verdict, _ = verdict_of(worlds.noise(2000, 64, seed=seed))
     assert verdict.state == "inconclusive"
+
+
+@pytest.mark.parametrize("dim", [2, 4, 8])
+def test_noise_of_few_dimensions_is_never_healthy(dim):
+    verdict, _ = verdict_of(worlds.noise(2000, dim, seed=dim))
+    assert verdict.state != "healthy"
+
+
+def test_without_a_score_there_is_no_clean_bill():
+    verdict, findings = verdict_of(worlds.clusters(2000, 4, 40, 0.05)[0])
+    assert verdict.state != "healthy"
+    assert findings["NEMD002"].status == "not_applicable"
+    assert findings["NEMD008"].status == "issue"
+
+
+def test_labels_that_mean_nothing_are_a_warning_not_a_collapse():
+    x = worlds.clusters(2000, 64, 20, 0.9, seed=1)[0]
+    x[:, 0] += 0.75
+    e = Embeddings(x, labels=np.random.default_rng(0).integers(0, 4, 2000))
+    prototypes = [fit_prototypes(e, 20), prototypes_from_labels(e)]
+    findings = {f.about.code: f for f in judge(measure(e, prototypes))}
+    assert findings["NEMD003"].status == "warning"
+
+
+def test_a_small_share_of_own_duplicates_does_not_hide_the_warning_of_k_means():
+    x, group = worlds.clusters(2000, 64, 5, 0.05)
+    centres = torch.stack([x[group == g].mean(0) for g in range(5)])
+    e = Embeddings(x)
+    prototypes = [fit_prototypes(e, 40), prototypes_from_vectors(e, centres)]
+    findings = {f.about.code: f for f in judge(measure(e, prototypes))}
+    assert findings["NEMD003"].status == "warning"
+
+
+def test_cone_does_not_hang_on_the_sign_of_one_coordinate():
+    x = worlds.noise(2000, 64).abs()
+    x[0, 0] = -1e-6
+    assert verdict_of(x)[1]["NEMD007"].status == "passed"
 
 
 def test_total_collapse_is_not_blamed_on_too_few_samples():

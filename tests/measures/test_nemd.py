@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.measures.clouds import TooFewSamples, common_size, draw_clouds
-from nemd_toolkit.measures.intervals import pair_means, percentile_interval, resample
+from nemd_toolkit.measures.intervals import interval_around, standard_error
 from nemd_toolkit.measures.nemd import nemd
 from nemd_toolkit.prototypes import (
     fit_prototypes,
@@ -33,7 +33,7 @@ def test_score_follows_the_ladder(row):
         x, _ = worlds.clusters(count, dim, groups, spread, seed=11)
         found = nemd(fit_prototypes(Embeddings(x), k))
         scores.append(found.score.value)
-        assert found.score.low <= found.score.value <= found.score.high
+        assert 0 <= found.score.high - found.score.low < 0.1
     np.testing.assert_allclose(scores, LADDER[row], atol=0.05)
     assert scores == sorted(scores, reverse=True)
 
@@ -96,11 +96,12 @@ def test_points_score_one_and_excess_is_their_chord():
 def test_noise_scores_zero_under_every_kind_of_prototypes():
     e = Embeddings(worlds.noise(3000, 32, seed=7), labels=np.arange(3000) % 12)
     own = prototypes_from_vectors(e, worlds.noise(12, 32, seed=9))
-    for prototypes in (fit_prototypes(e, 12), prototypes_from_labels(e), own):
+    for prototypes in (fit_prototypes(e, 12), own):
         score = nemd(prototypes).score
-        if prototypes.source != "labels":  # mean directions of noise by label are noise themselves
-            assert score.low <= 0.01
-            assert abs(score.value) < 0.02
+        assert score.low <= 0.01
+        assert abs(score.value) < 0.02
+    labelled_noise = nemd(prototypes_from_labels(e))
+    assert labelled_noise.excess.low <= 0 <= labelled_noise.excess.high
 
 
 def test_equal_rows_cannot_be_compared():
@@ -153,34 +154,36 @@ def test_senseless_sizes_are_refused(options):
         nemd(labelled(0.5), **options)
 
 
-def test_resampled_means_agree_with_taking_prototypes_out_one_by_one():
+def test_standard_error_agrees_with_leaving_prototypes_out_one_by_one():
     rng = np.random.default_rng(0)
-    pairs = np.stack(np.triu_indices(5, 1), axis=1)
-    values = rng.random(10)
-    counts = resample(5, 50, rng)
-    got = pair_means(values, pairs, counts)
-    for c, mean in zip(counts, got, strict=True):
-        drawn = np.repeat(np.arange(5), c)
-        lookup = {tuple(p): v for p, v in zip(pairs.tolist(), values, strict=True)}
-        chosen = [
-            lookup[min(p, q), max(p, q)]
-            for i, p in enumerate(drawn)
-            for q in drawn[i + 1 :]
-            if p != q
-        ]
-        assert mean == pytest.approx(np.mean(chosen)) if chosen else np.isnan(mean)
+    pairs = np.stack(np.triu_indices(7, 1), axis=1)[rng.permutation(21)[:15]]  # a sample of them
+    values = rng.random(15)
+    left = np.array([values[(pairs != p).all(1)].mean() for p in range(7)])
+    want = np.sqrt(6 / 7 * ((left - left.mean()) ** 2).sum())
+    assert standard_error(values, 3 * pairs + 1) == pytest.approx(want)  # whatever their numbers
 
 
-def test_interval_covers_the_truth_about_as_often_as_it_says():
-    # prototypes with a level each; a pair's value is the mean of its two levels
-    rng = np.random.default_rng(1)
-    pairs = np.stack(np.triu_indices(30, 1), axis=1)
+def test_two_prototypes_have_no_interval():
+    with pytest.raises(InputError, match="at least 3 prototypes, got 2"):
+        standard_error(np.ones(1), np.array([[0, 1]]))
+
+
+@pytest.mark.parametrize("count", [4, 6, 12, 40])
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_interval_covers_the_truth_about_as_often_as_it_says(count, noise):
+    # prototypes with a level each; a pair's value is the mean of its levels and noise of its own
+    rng = np.random.default_rng(count)
+    pairs = np.stack(np.triu_indices(count, 1), axis=1)
     hits = 0
-    for _ in range(200):
-        level = rng.normal(size=30)
-        values = level[pairs].mean(1)
-        found = percentile_interval(
-            values.mean(), pair_means(values, pairs, resample(30, 400, rng))
-        )
+    for _ in range(1000):
+        values = rng.normal(size=count)[pairs].mean(1) + noise * rng.normal(size=len(pairs))
+        found = interval_around(float(values.mean()), standard_error(values, pairs), count)
         hits += found.low <= 0 <= found.high
-    assert 0.88 <= hits / 200 <= 0.99
+    assert 0.93 <= hits / 1000 <= 0.995
+
+
+def test_score_of_few_groups_keeps_a_sensible_interval():
+    # resampling the ratio itself gave [0.821, 6.621] here
+    x, _ = worlds.clusters(480, 64, 2, 0.1, seed=2)
+    score = nemd(fit_prototypes(Embeddings(x), 8)).score
+    assert score.high - score.low < 0.5

@@ -153,5 +153,5 @@ def test_measures_share_one_cloud_size_and_keep_what_cannot_be_measured():
         Embeddings(worlds.equal(100, 8)), [fit_prototypes(Embeddings(worlds.equal(100, 8)), 4)]
     )
     assert one.nemd is None
-    assert "NEMD: expected at least 2 prototypes" in one.nemd_missing
+    assert "NEMD: expected at least 3 prototypes" in one.nemd_missing
     assert one.rows.duplicates == pytest.approx(0.99)

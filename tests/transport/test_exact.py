@@ -130,6 +130,13 @@ def test_a_solver_that_stops_early_raises_where_pot_only_warns(monkeypatch):
         pairwise_wasserstein1([cloud(30, 4, 1), cloud(31, 4, 2)])
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_distances_that_overflow_raise(size):
+    far = np.full((size, 2), 1e200)
+    with pytest.raises(InputError, match="finite distances"):
+        wasserstein1(far, -far[:2])
+
+
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (3,), (2, 2, 2)])
 def test_shapes_that_are_no_clouds_are_refused(shape):
     with pytest.raises(InputError, match="expected a real"):
