@@ -36,7 +36,7 @@ class Thresholds:
     cone_negative_share: float = 0.05  # of the squared length: ReLU gives 0, SiLU and GELU little
     cone_issue_nonnegative: float = 0.90
     cone_warning_nonnegative: float = 0.75
-    # NEMD009: resampling fewer than 5 prototypes gives intervals that mean little; with fewer than
+    # NEMD009: with fewer than 5 prototypes the intervals are too wide to mean much; with fewer than
     # half of them compared, the number speaks of the large prototypes only.
     least_prototypes: int = 5
     least_compared: float = 0.5
