@@ -1,6 +1,7 @@
 """The command `nemd`: parse, call, print, exit code. Results on stdout, the rest on stderr."""
 
 import io
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -254,10 +255,12 @@ def _analyze(
 def _print_analysis(found: Any, page: Path) -> None:
     from nemd_toolkit.report.text import finding_lines
 
+    # wrapped for people only: what reads a pipe wants a finding on a line
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     typer.secho(found.verdict.headline, bold=True)
     for note in found.provenance.notes:
         typer.echo(f"  note: {note}")
-    for status, line in finding_lines(found):
+    for status, line in finding_lines(found, width):
         typer.secho(line, fg=_COLOURS[status])
     typer.echo(f"Report: {page}")
 

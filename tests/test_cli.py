@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from nemd_toolkit import __main__ as entry
+from nemd_toolkit.pipeline import analyze
 from nemd_toolkit.report.naming import run_names
+from nemd_toolkit.report.text import finding_lines
 from tests import worlds
 
 
@@ -53,6 +55,17 @@ def test_analyze_prints_the_verdict_every_finding_and_the_page(nemd, healthy, tm
     assert out.rstrip().endswith(str(tmp_path / "r" / "report.html"))
     names = {path.name for path in (tmp_path / "r").iterdir()}
     assert {"report.html", "report.json", "prototypes.csv", "nemd_pairs.csv", "card.png"} <= names
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_findings_fit_a_terminal_of_any_width(width):
+    found = analyze(worlds.points(8, 600, 32))
+    lines = [line for _, text in finding_lines(found, width) for line in text.split("\n")]
+    assert max(map(len, lines)) <= max(width, 51)  # a name and its status take 51
+    plain = " ".join(" ".join(lines).split())
+    for finding in found.findings:
+        assert " ".join(finding.message.split()) in plain
+    assert len(finding_lines(found)) == len(found.findings)
 
 
 def test_rows_that_are_no_unit_vectors_are_normalised_and_said(nemd, tmp_path):

@@ -1,26 +1,36 @@
 """An analysis, and a comparison, as lines for a terminal."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
+from nemd_toolkit.findings import Finding
 from nemd_toolkit.measures import Interval
 from nemd_toolkit.report.analysis import Analysis
 
 __all__ = ["MARKS", "comparison_lines", "finding_lines"]
 
 MARKS = {"issue": "✗", "warning": "!", "passed": "✓", "not_applicable": "–"}
+_NARROW = 40  # columns that a message needs beside its name
 
 
-def finding_lines(analysis: Analysis) -> list[tuple[str, str]]:
-    """Give (status, line) for each finding, in the order of their codes."""
+def finding_lines(analysis: Analysis, width: int | None = None) -> list[tuple[str, str]]:
+    """Give (status, text) for each finding, in the order of their codes.
+
+    With a width, messages are wrapped to it and hang below their own first line.
+    """
     ordered = sorted(analysis.findings, key=lambda f: f.about.code)
-    return [
-        (
-            f.status,
-            f"  {MARKS[f.status]} {f.about.code} {f.about.name:<22} "
-            f"{f.status.replace('_', ' '):<15} {f.message}",
-        )
-        for f in ordered
-    ]
+    return [(f.status, _finding_text(f, width)) for f in ordered]
+
+
+def _finding_text(finding: Finding, width: int | None) -> str:
+    about, status = finding.about, finding.status
+    head = f"  {MARKS[status]} {about.code} {about.name:<22} {status.replace('_', ' '):<15} "
+    if width is None:
+        return head + finding.message
+    indent = len(head) if width - len(head) >= _NARROW else 6
+    first = head if indent == len(head) else f"{head.rstrip()}\n{' ' * indent}"
+    lines = textwrap.wrap(finding.message, max(width - indent, 20), break_long_words=False)
+    return first + f"\n{' ' * indent}".join(lines)
 
 
 def comparison_lines(
