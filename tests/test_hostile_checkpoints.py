@@ -151,6 +151,35 @@ class TestHostileFiles:
             with pytest.raises(UnsafeFile, match="nested"):
                 read_content(path)
 
+    @pytest.mark.parametrize(
+        ("function", "argument", "rest"),
+        [
+            (b"_codecs\nencode", pickle.dumps("x" * 2**18, 2)[2:-1], b"X\x06\0\0\0latin1\x86"),
+            (b"builtins\nset", b"](" + b"K\x01" * 2**18 + b"e", b"\x85"),
+            (b"builtins\nset", b"(" + b"K\x01" * 2**18 + b"t", b"\x85"),
+            (b"collections\nOrderedDict", b"}(" + b"K\x01" * 2**19 + b"u", b"\x85"),
+        ],
+    )
+    def test_calls_that_copy_one_argument_again_and_again_are_refused(
+        self, tmp_path, function, argument, rest
+    ):
+        head = b"\x80\x02]c" + function + b"\nq\xf0" + argument + b"q\xf1" + rest + b"Ra"
+        for count, refused in ((1, False), (60, True)):
+            calls = (b"h\xf0h\xf1" + rest + b"Ra") * count
+            path = archive(tmp_path / "a.pt", head + calls + b".")
+            if refused:
+                with pytest.raises(UnsafeFile, match="calls that copy"):
+                    read_content(path)
+            else:
+                assert len(read_content(path).data) == 2
+
+    def test_bytes_are_read_and_other_encodings_refused(self, tmp_path):
+        path = save({"x": bytes(range(256)) * 2**13}, tmp_path / "a.pt")
+        assert read_content(path).data == {"x": bytes(range(256)) * 2**13}
+        program = b"\x80\x02c_codecs\nencode\nX\x01\0\0\0xX\x08\0\0\0punycode\x86R."
+        with pytest.raises(UnsafeFile, match="latin1"):
+            read_content(archive(tmp_path / "b.pt", program))
+
     def test_lists_that_double_or_nest_without_end_do_no_harm(self, tmp_path):
         # each list holds the one before it twice
         doubling = b"\x80\x02]" + b"".join(b"q%c](h%ch%ce" % (i, i, i) for i in range(100))

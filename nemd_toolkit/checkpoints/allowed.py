@@ -49,7 +49,7 @@ CALLS = {
     "torch._utils._rebuild_parameter",
     "torch.Size",
     "torch.device",
-    "_codecs.encode",  # how protocol 2 writes bytes
+    "_codecs.encode",  # how protocol 2 writes bytes, as latin1
     "builtins.set",
     "builtins.complex",
 }

@@ -2,7 +2,8 @@
 
 A pickle is a program for a stack machine. This one runs it on stand-ins: globals are names, calls
 are names of calls, tensors are claims about bytes. So a global off the list, a tensor larger than
-its file or a tuple that doubles a thousand times is refused before `torch.load` sees the file.
+its file, a tuple that doubles a thousand times or a text encoded over and over is refused before
+`torch.load` sees the file.
 """
 
 import pickletools
@@ -25,6 +26,7 @@ _HEAVIEST = 1_000_000  # leaves a tuple may have once unfolded: hashing visits t
 _DEEPEST = 50  # tuples within tuples: hashing recurses
 _MOST_NUMBERS = 129  # an offset, and shape and stride of 64 axes: torch's most
 _OVERLAP = 1 << 24  # bytes a tensor may show beyond its storage, its rows repeated by expand()
+_SPARE = 1 << 20  # entries and letters that calls may copy beyond the bytes of the pickle so far
 _GARBAGE = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError)
 
 
@@ -46,11 +48,12 @@ class _Global:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Made:
-    """The result of calling a global."""
+    """A list, a dictionary, or the result of calling a global."""
 
     name: str
+    weight: int = 0  # what a copy of it costs: entries or letters
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +63,7 @@ class _Tuple:
     depth: int
 
 
-_OPAQUE = object()  # lists, dicts, floats…: what they hold does not matter here
+_OPAQUE = object()  # None, truth values, floats
 
 
 def follow_pickle(stream: BytesIO | mmap, path: Path) -> tuple[Any, dict[str | int, Claim]]:
@@ -80,7 +83,8 @@ got a request for builtins.print; nothing was run, save state dicts and plain va
     """
     machine = _Machine(path)
     try:
-        for opcode, argument, _ in pickletools.genops(cast(IO[bytes], stream)):
+        for opcode, argument, place in pickletools.genops(cast(IO[bytes], stream)):
+            machine.read = place or 0
             machine.step(opcode.name, argument)
         result = machine.stack.pop()
     except _GARBAGE:
@@ -101,6 +105,8 @@ class _Machine:
     memo: dict[int, Any] = field(default_factory=dict)
     claims: dict[str | int, Claim] = field(default_factory=dict)
     protocols: set[int] = field(default_factory=set)
+    read: int = 0  # bytes
+    copied: int = 0  # entries and letters
 
     def step(self, code: str, argument: Any) -> None:
         if code in _PLAIN:
@@ -158,12 +164,26 @@ class _Machine:
         name = function.name if isinstance(function, _Global) else "an object"
         if name not in CALLS:
             raise self.refuse(f"a call of {name}")
+        if name == "_codecs.encode" and arguments.items[1:] != ["latin1"]:
+            raise self.refuse("a call of _codecs.encode for another encoding than latin1")
         if name in REBUILDS:
             self.check_view(arguments.items, REBUILDS[name])
-        self.stack.append(_Made(name))
+        self.stack.append(_Made(name, self.charge(arguments.items)))
+
+    def charge(self, items: list[Any]) -> int:
+        """Count what a call copies: the same few bytes may be handed to many calls."""
+        weight = 1 + sum(len(i) if isinstance(i, str) else getattr(i, "weight", 1) for i in items)
+        self.copied += weight
+        if self.copied > self.read + _SPARE:
+            raise self.refuse(f"calls that copy {self.copied:,} entries and letters")
+        return weight
+
+    def add(self, items: list[Any]) -> None:
+        self.stack[-1].weight += len(items)
 
     def build(self) -> None:
-        self.last(1)
+        state = self.last(1)
+        self.charge(state + (state[0].items if isinstance(state[0], _Tuple) else []))
         target = self.stack[-1]
         if not (isinstance(target, _Made) and target.name in STATEFUL):
             raise self.refuse("attributes for something that is no dictionary")
@@ -202,7 +222,7 @@ _PLAIN = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINSTRIN
     # not torch's, but needed to name what a pickle of another protocol asks for
     *("SHORT_BINUNICODE", "BINUNICODE8", "UNICODE", "STRING", "BINSTRING", "INT", "LONG")
 }
-_UNREAD = {"NONE", "NEWTRUE", "NEWFALSE", "BINFLOAT", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET"}
+_UNREAD = {"NONE", "NEWTRUE", "NEWFALSE", "BINFLOAT"}
 _ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
     "PROTO": lambda machine, protocol: machine.protocols.add(protocol),
     "GLOBAL": _Machine.name,
@@ -210,15 +230,18 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
     "STACK_GLOBAL": _Machine.name,
     "MARK": lambda machine, _: machine.mark(),
     "POP_MARK": lambda machine, _: machine.since_mark(),
+    "EMPTY_LIST": lambda machine, _: machine.stack.append(_Made("list")),
+    "EMPTY_DICT": lambda machine, _: machine.stack.append(_Made("dict")),
+    "EMPTY_SET": lambda machine, _: machine.stack.append(_Made("set")),
     "EMPTY_TUPLE": lambda machine, _: machine.push_tuple([]),
     "TUPLE1": lambda machine, _: machine.push_tuple(machine.last(1)),
     "TUPLE2": lambda machine, _: machine.push_tuple(machine.last(2)),
     "TUPLE3": lambda machine, _: machine.push_tuple(machine.last(3)),
     "TUPLE": lambda machine, _: machine.push_tuple(machine.since_mark()),
-    "APPEND": lambda machine, _: machine.last(1),
-    "SETITEM": lambda machine, _: machine.last(2),
-    "APPENDS": lambda machine, _: machine.since_mark(),
-    "SETITEMS": lambda machine, _: machine.since_mark(),
+    "APPEND": lambda machine, _: machine.add(machine.last(1)),
+    "SETITEM": lambda machine, _: machine.add(machine.last(2)),
+    "APPENDS": lambda machine, _: machine.add(machine.since_mark()),
+    "SETITEMS": lambda machine, _: machine.add(machine.since_mark()),
     "BINGET": lambda machine, place: machine.stack.append(machine.memo[place]),
     "LONG_BINGET": lambda machine, place: machine.stack.append(machine.memo[place]),
     "BINPUT": _memorise,
