@@ -94,6 +94,7 @@ class TestFashionMnist:
             (idx(np.zeros((6, 28, 28))) + b"x", "got more"),
             (idx(np.zeros((5, 28, 28))), "do not belong together"),
             (idx(np.zeros((0, 28, 28))), "at least one"),
+            (idx(np.zeros((6, 56, 14))), "28 x 28, got 56 x 14"),
         ],
     )
     def test_damaged_images_are_refused(self, tmp_path, packed, images, message):
@@ -115,7 +116,7 @@ class TestFashionMnist:
 
     def test_a_huge_claim_or_expansion_costs_no_memory(self, tmp_path):
         tracemalloc = pytest.importorskip("tracemalloc")
-        claims = b"\x00\x00\x08\x03" + struct.pack(">3I", 2**20, 2**6, 2**6)  # 4 GiB, none there
+        claims = b"\x00\x00\x08\x03" + struct.pack(">3I", 2**22, 28, 28)  # 3 GiB, none there
         write_fashion(tmp_path / "claims", packed=True, images=claims)
         expands = idx(np.zeros((6, 28, 28))) + bytes(1 << 28)  # 256 MiB of zeros in 260 kB
         write_fashion(tmp_path / "expands", packed=True, images=expands)
@@ -126,6 +127,12 @@ class TestFashionMnist:
                 open_images(f"fashion-mnist:{tmp_path / folder}")
             assert tracemalloc.get_traced_memory()[1] < 10 << 20
             tracemalloc.stop()
+
+    def test_a_gzip_that_unpacks_out_of_all_proportion_is_refused(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("nemd_toolkit.images.idx._UNPACKED", 1 << 20)  # not 64 MiB
+        write_fashion(tmp_path, packed=True, images=idx(np.zeros((2000, 28, 28))))
+        with pytest.raises(UnsafeFile, match="claims 1,568,000"):
+            open_images(f"fashion-mnist:{tmp_path}")
 
     def test_a_broken_gzip_stream_is_refused(self, tmp_path):
         write_fashion(tmp_path, packed=True)
@@ -206,6 +213,36 @@ class TestFolder:
             picture(tmp_path / name / "1.png")
         assert open_images(f"folder:{tmp_path}").class_names == ("bus", "car", "train")
 
+    @pytest.mark.parametrize("split", ["train", "test", "all"])
+    def test_split_folders_beside_others_are_refused_and_the_others_named(self, tmp_path, split):
+        picture(tmp_path / "train" / "ant" / "1.png")
+        picture(tmp_path / "validation" / "ant" / "1.png")
+        with pytest.raises(InputError, match="got validation beside"):
+            open_images(f"folder:{tmp_path}", split)
+
+    def test_hidden_folders_and_those_of_macos_are_no_classes(self, tmp_path):
+        for name in ("train/ant", "train/.cache", "__MACOSX/train", ".git"):
+            picture(tmp_path / name / "1.png")
+        images = open_images(f"folder:{tmp_path}")
+        assert images.ids.tolist() == ["train/ant/1.png"]
+
+    def test_formats_that_start_other_programs_are_not_opened(self, tmp_path, monkeypatch):
+        def start(*arguments, **options):
+            raise AssertionError(arguments)
+
+        monkeypatch.setattr("subprocess.Popen", start)
+        Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
+        with pytest.raises(InputError, match="got none"):
+            open_images(f"folder:{tmp_path}")
+        (tmp_path / "a.eps").rename(tmp_path / "a.png")
+        with pytest.raises(InputError, match="1 such"):
+            open_images(f"folder:{tmp_path}")
+
+    @pytest.mark.parametrize("suffix", ["jpg", "tif", "bmp", "gif", "webp", "ppm"])
+    def test_usual_formats_are_read(self, tmp_path, suffix):
+        Image.new("RGB", (8, 8), "white").save(tmp_path / f"a.{suffix}")
+        assert everything(open_images(f"folder:{tmp_path}")).min() == 1
+
     def test_an_undivided_folder_has_no_test_part(self, tmp_path):
         picture(tmp_path / "a.png")
         assert len(open_images(f"folder:{tmp_path}", "all")) == 1
@@ -269,6 +306,12 @@ class TestFolder:
 def test_unknown_specs_are_answered_with_the_known_ones(spec):
     with pytest.raises(InputError, match="digits, fashion-mnist:DIR, folder:DIR"):
         open_images(spec)
+
+
+@pytest.mark.parametrize("kind", ["folder", "fashion-mnist"])
+def test_the_home_of_an_unknown_user_is_refused(kind):
+    with pytest.raises(InputError, match="~nobody-here/x: expected a user"):
+        open_images(f"{kind}:~nobody-here/x")
 
 
 def test_wrong_splits_and_sizes_are_refused():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.images.resizing import resize_and_crop
 
-__all__ = ["Images", "Split", "images_in_memory", "require_split"]
+__all__ = ["Images", "Split", "at_home", "images_in_memory", "require_split"]
 
 Split = str  # "train" | "test" | "all"
 _SPLITS = ("train", "test", "all")
@@ -72,6 +73,21 @@ def require_split(split: str) -> None:
         raise InputError(
             f"split: expected one of {', '.join(_SPLITS)}, got {split!r}; choose one of those"
         )
+
+
+def at_home(folder: str) -> Path:
+    """Path with ~ written out. Raises InputError for a user that this machine does not know.
+
+    >>> str(at_home("pictures"))
+    'pictures'
+    """
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        raise InputError(
+            f"{folder}: expected a user of this machine after ~, got one without a home; "
+            "write the path in full"
+        ) from None
 
 
 def images_in_memory(

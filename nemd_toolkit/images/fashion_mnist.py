@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.images.collection import Images, images_in_memory
+from nemd_toolkit.images.collection import Images, at_home, images_in_memory
 from nemd_toolkit.images.idx import read_idx
 
 __all__ = ["open_fashion_mnist"]
@@ -23,6 +23,7 @@ _CLASSES = (
     "Bag",
     "Ankle boot",
 )
+_SIZE = (28, 28)
 _PARTS = {"train": ("train",), "test": ("t10k",), "all": ("train", "t10k")}
 _FOLDERS = ("FashionMNIST/raw", "raw", ".")  # torchvision's, its dataset folder, the files alone
 
@@ -32,8 +33,9 @@ def open_fashion_mnist(folder: str, split: str, size: tuple[int, int] | None) ->
 
     Raises InputError when files are missing, damaged or do not belong together.
     """
-    parts = [_read_part(Path(folder).expanduser(), part) for part in _PARTS[split]]
-    pixels = np.concatenate([images for images, _ in parts])
+    parts = [_read_part(at_home(folder), part) for part in _PARTS[split]]
+    # one part is not copied
+    pixels = np.concatenate([images for images, _ in parts]) if parts[1:] else parts[0][0]
     labels = np.concatenate([labels for _, labels in parts]).astype(np.int64)
     return images_in_memory(
         torch.from_numpy(pixels)[:, None],  # (n, 28, 28) -> (n, 1, 28, 28)
@@ -50,7 +52,7 @@ def open_fashion_mnist(folder: str, split: str, size: tuple[int, int] | None) ->
 def _read_part(root: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     images_path = _find(root, f"{part}-images-idx3-ubyte")
     labels_path = _find(root, f"{part}-labels-idx1-ubyte")
-    images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
+    images, labels = read_idx(images_path, _SIZE), read_idx(labels_path, ())
     if len(images) != len(labels):
         raise InputError(
             f"{labels_path}: expected one label for each of {len(images):,} images, got "

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.images.collection import Images
+from nemd_toolkit.images.collection import Images, at_home
 from nemd_toolkit.progress import bar
 
 __all__ = ["open_folder"]
@@ -21,6 +21,9 @@ __all__ = ["open_folder"]
 _USUAL_SIZE = (224, 224)  # what ImageNet encoders are trained on
 _HELD_OUT = ("test", "val")  # in this order of preference
 _SPLIT_FOLDERS = {"train", *_HELD_OUT}
+_NO_CLASS = "__MACOSX"  # what macOS adds to zip files
+# Pillow's own list has formats that start other programs, such as Ghostscript for EPS.
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "TGA")
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _UNBOUNDED = ("I", "F")  # 32-bit pixels: nobody says which value is white
 # What Pillow's decoders raise on damaged files; SyntaxError is its own choice for broken PNGs.
@@ -51,12 +54,13 @@ def open_folder(folder: str, split: str, size: tuple[int, int] | None) -> Images
 
     Class subfolders give labels; pictures directly in the folder have none. Where all subfolders
     are called train, test or val they are the splits; otherwise train and all mean everything, and
-    there is no test split. Grey pictures stay grey if all of them are. Pixels are taken as
-    stored: EXIF rotation is ignored, as in torchvision.
+    there is no test split. A train, test or val with classes of its own must not lie beside others.
+    Grey pictures stay grey if all of them are. Pixels are taken as stored: EXIF rotation is ignored,
+    as in torchvision.
 
     Raises InputError for missing or empty folders and for unreadable pictures.
     """
-    root = Path(folder).expanduser()
+    root = at_home(folder)
     try:
         files = [file for part in _parts(root, split) for file in _list(part)]
     except OSError as error:
@@ -90,7 +94,14 @@ def _parts(root: Path, split: str) -> list[Path]:
             f"{'a file' if root.exists() else 'nothing there'}; check the path"
         )
     inside = {path.name for path in _folders(root)}
-    if not inside or not inside <= _SPLIT_FOLDERS:
+    foreign = sorted(inside - _SPLIT_FOLDERS)
+    if foreign and any(_folders(root / name) for name in inside & _SPLIT_FOLDERS):
+        raise InputError(
+            f"{root}: expected {', '.join(sorted(inside & _SPLIT_FOLDERS))} alone or with "
+            f"{', '.join(sorted(_SPLIT_FOLDERS))}, got {', '.join(foreign[:6])} beside it; move or "
+            "rename what is no split"
+        )
+    if not inside or foreign:
         if split == "test":
             raise InputError(
                 f"{root}: expected a held-out part, got one undivided folder; lay it out as "
@@ -109,7 +120,11 @@ def _parts(root: Path, split: str) -> list[Path]:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".")
+    return sorted(
+        path
+        for path in root.iterdir()
+        if path.is_dir() and path.name[0] != "." and path.name != _NO_CLASS
+    )
 
 
 def _list(part: Path) -> list[_File]:
@@ -126,13 +141,13 @@ def _list(part: Path) -> list[_File]:
         )
     if not (loose or classed):
         raise InputError(
-            f"{part}: expected pictures that Pillow can read, got none; check the path"
+            f"{part}: expected pictures ({', '.join(_FORMATS)}), got none; check the path"
         )
     return loose or classed
 
 
 def _pictures(paths: Iterable[Path]) -> list[Path]:
-    known = Image.registered_extensions()
+    known = {s for s, kind in Image.registered_extensions().items() if kind in _FORMATS}
     return sorted(
         path
         for path in paths
@@ -165,7 +180,7 @@ def _inspect(
         for file in files:
             advance(1)
             try:
-                with Image.open(file.path) as picture:
+                with Image.open(file.path, formats=_FORMATS) as picture:
                     sizes.add((picture.height, picture.width))
                     grey = grey and picture.mode == "L"
             except _UNREADABLE:
@@ -177,7 +192,7 @@ def _inspect(
 
 def _has_header(path: Path) -> bool:
     try:
-        with Image.open(path):
+        with Image.open(path, formats=_FORMATS):
             return True
     except _UNREADABLE:
         return False
@@ -195,7 +210,7 @@ def _read(paths: Sequence[Path], channels: int, size: tuple[int, int]) -> Tensor
     damaged = []
     for row, path in enumerate(paths):
         try:
-            with Image.open(path) as picture:
+            with Image.open(path, formats=_FORMATS) as picture:
                 # (h, w) or (h, w, 3) -> (h, w, c)
                 pixels[row] = np.asarray(_fitted(picture, channels, size)).reshape(*size, channels)
         except _UNREADABLE:

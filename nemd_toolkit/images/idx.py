@@ -19,18 +19,23 @@ __all__ = ["read_idx"]
 
 _BYTES = 0x08  # the type code of unsigned bytes, the only one in use for images and labels
 _LARGEST = 4 << 30  # bytes; the largest relative, EMNIST by class, has 0.6 GB
+_UNPACKED = 64 << 20  # bytes from which a gzipped file must not shrink…
+_RATIO = 100  # …to less than one part in this many: real images never do
 _CHUNK = 1 << 20
 
 
-def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Array of unsigned bytes with this many dimensions (3: images, 1: labels).
+def read_idx(path: Path, entry: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Array (n, *entry) of unsigned bytes: entry is (28, 28) for images, () for labels.
 
-    Raises InputError for a wrong header or length, UnsafeFile for a claim above 4 GiB.
+    Raises InputError for a wrong header or length, UnsafeFile for claims above 4 GiB or out of all
+    proportion to the file.
     """
+    dimensions = 1 + len(entry)
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rb") as file:
             shape = _shape(path, file.read(4 + 4 * dimensions), dimensions)
+            _require(path, shape, entry)
             body = _exactly(path, file, math.prod(shape))
     except (OSError, EOFError, zlib.error) as error:  # BadGzipFile is an OSError
         raise InputError(
@@ -60,6 +65,21 @@ def _shape(path: Path, header: bytes, dimensions: int) -> tuple[int, ...]:
             f"{' x '.join(map(str, shape))}; download it again"
         )
     return shape
+
+
+def _require(path: Path, shape: tuple[int, ...], entry: tuple[int, ...]) -> None:
+    if shape[1:] != entry:
+        raise InputError(
+            f"{path}: expected entries of {' x '.join(map(str, entry))}, got "
+            f"{' x '.join(map(str, shape[1:]))}; the file is another data set's"
+        )
+    size = path.stat().st_size
+    if path.suffix == ".gz" and math.prod(shape) > max(_UNPACKED, _RATIO * size):
+        raise UnsafeFile(
+            f"{path}: expected at most {_RATIO} times its {size:,} bytes after the header, got a "
+            f"header that claims {math.prod(shape):,}; the file is damaged or hostile, "
+            "download it again"
+        )
 
 
 def _exactly(path: Path, file: BufferedIOBase, claimed: int) -> bytearray:
