@@ -221,6 +221,22 @@ def test_block_numbers_out_of_all_proportion_are_refused_at_once(key):
         resnet_from_state_dict(state)
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["layer1.2.conv1.weight"],  # block 1 left out
+        ["layer3.0.conv1.weight"],  # stage 2 left out
+        [f"layer1.{block}.conv1.weight" for block in range(1, 40)],  # one key each
+        [*(f"other{i}" for i in range(3000)), "layer1.400.conv1.weight"],
+    ],
+)
+def test_blocks_that_are_only_numbered_are_not_built(keys, monkeypatch):
+    state = ResNet(ResNetShape(blocks=(1,), width=4)).state_dict()
+    monkeypatch.delattr("nemd_toolkit.encoders.infer.ResNet")
+    with pytest.raises(InputError, match="no ResNet"):
+        resnet_from_state_dict(state | dict.fromkeys(keys, torch.ones(1)))
+
+
 def test_a_stem_that_claims_a_huge_width_takes_no_memory():
     state = ResNet(ResNetShape(blocks=(1,), width=4, stem="small")).state_dict()
     state["conv1.weight"] = torch.ones(1).expand(200_000, 3, 3, 3)

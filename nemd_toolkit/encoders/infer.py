@@ -12,6 +12,7 @@ from nemd_toolkit.errors import InputError
 
 __all__ = ["resnet_from_state_dict"]
 
+_KEYS_PER_BLOCK = 6  # at least: a basic block's two convolutions and norms have more
 _STEMS: dict[tuple[int, ...], Literal["imagenet", "small"]] = {(7, 7): "imagenet", (3, 3): "small"}
 
 
@@ -67,19 +68,21 @@ def _shape(state: Mapping[str, Tensor]) -> ResNetShape:
 
 
 def _blocks(state: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """How many blocks each of the consecutive stages holds."""
-    counts: dict[int, int] = {}
+    """How many blocks each of the consecutive stages holds, none left out."""
+    found: dict[int, set[int]] = {}
     for key in state:
-        found = re.match(r"layer(\d+)\.(\d+)\.", key)
-        if found:
-            stage, block = int(found[1]), int(found[2])
-            counts[stage] = max(counts.get(stage, 0), block + 1)
-    if max(counts) + max(counts.values()) > len(state):  # each block has several keys
+        match = re.match(r"layer(\d{1,6})\.(\d{1,6})\.", key)
+        if match:
+            found.setdefault(int(match[1]), set()).add(int(match[2]))
+    counts = [len(found.get(stage + 1, ())) for stage in range(len(found))]
+    gaps = any(max(blocks) >= len(blocks) for blocks in found.values())
+    if gaps or 0 in counts or sum(counts) * _KEYS_PER_BLOCK > len(state):
         raise InputError(
-            f"ResNet: expected consecutive blocks, got {len(state)} keys that number stages up to "
-            f"{max(counts)} and blocks up to {max(counts.values()) - 1}; this is no ResNet"
+            f"ResNet: expected consecutive stages of consecutive blocks, each of at least "
+            f"{_KEYS_PER_BLOCK} keys, got {len(state)} keys that number stages up to {max(found)} "
+            f"and blocks up to {max(map(max, found.values()))}; this is no ResNet"
         )
-    return tuple(counts.get(stage, 0) for stage in range(1, max(counts) + 1))
+    return tuple(counts)
 
 
 def _head(state: Mapping[str, Tensor]) -> tuple[Literal["linear", "mlp", "none"], int]:

@@ -55,8 +55,8 @@ def open_folder(folder: str, split: str, size: tuple[int, int] | None) -> Images
     Class subfolders give labels; pictures directly in the folder have none. Where all subfolders
     are called train, test or val they are the splits; otherwise train and all mean everything, and
     there is no test split. A train, test or val with classes of its own must not lie beside others.
-    Grey pictures stay grey if all of them are. Pixels are taken as stored: EXIF rotation is ignored,
-    as in torchvision.
+    Grey pictures stay grey if all of them are. Pixels are taken as stored: EXIF rotation is
+    ignored, as in torchvision.
 
     Raises InputError for missing or empty folders and for unreadable pictures.
     """
