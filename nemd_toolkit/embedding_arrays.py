@@ -21,7 +21,7 @@ __all__ = ["read_npy", "read_npz"]
 
 _COLUMNS = ("labels", "groups", "ids")
 _VECTORS = ("vectors", "embeddings")
-_PACKED = 1 << 30  # bytes from which an archive entry must not shrink…
+_PACKED = 64 << 20  # bytes from which an archive entry must not shrink…
 _RATIO = 100  # …to less than one part in this many: real embeddings never do
 # What zipfile and NumPy's header parser raise on damaged files.
 _GARBAGE = (
