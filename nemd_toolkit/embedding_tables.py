@@ -19,9 +19,10 @@ __all__ = ["read_parquet", "write_parquet"]
 _LISTS = ("vector", "vectors", "embedding", "embeddings")
 _COLUMNS = {"labels": ("labels", "label"), "groups": ("groups", "group"), "ids": ("ids", "id")}
 _INDEX = "__index_level_"  # how pandas names a saved index
-_UNPACKED = 1 << 30  # bytes of values from which a file must not shrink…
+_UNPACKED = 64 << 20  # bytes of values from which a file must not shrink…
 _RATIO = 100  # …to less than one part in this many: real embeddings never do
 _WIDEST = 8  # bytes per value
+_BATCH = 65_536  # values
 
 
 def read_parquet(path: Path) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def read_parquet(path: Path) -> dict[str, Any]:
     try:
         # not read_table: that one makes columns of folder names such as label=3
         with pq.ParquetFile(path) as file:
-            _check_size(path, file.metadata)
+            _check_size(path, file)
             table = file.read()
         found = {"vectors": _vectors(path, table)}
         for name, spellings in _COLUMNS.items():
@@ -54,13 +55,23 @@ def write_parquet(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any
     pq.write_table(pa.table({"vector": lists, **dict(columns)}), path)
 
 
-def _check_size(path: Path, metadata: Any) -> None:
-    # Not the column chunks' own metadata: on a damaged file pyarrow 26 aborts the whole process
-    # there ("histogram size mismatch"), where read() raises.
+def _check_size(path: Path, file: Any) -> None:
+    metadata = file.metadata
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     encoded = sum(group.total_byte_size for group in groups)
-    decoded = metadata.num_rows * metadata.num_columns * _WIDEST
-    claimed, held = max(encoded, decoded), path.stat().st_size
+    _require_size(path, max(encoded, metadata.num_rows * metadata.num_columns * _WIDEST))
+    columns = range(metadata.num_columns)
+    for column in columns:
+        # decodes in batches and keeps nothing, and raises for a damaged column, where asking for
+        # its metadata would abort the whole process (pyarrow 26: "histogram size mismatch")
+        file.reader.scan_contents([column], _BATCH)
+    # a row counts once there, however long its list
+    values = sum(group.column(column).num_values for group in groups for column in columns)
+    _require_size(path, values * _WIDEST)
+
+
+def _require_size(path: Path, claimed: int) -> None:
+    held = path.stat().st_size
     if claimed > max(_UNPACKED, _RATIO * held):
         raise UnsafeFile(
             f"{path}: expected at most {_RATIO} times its {held:,} bytes of values, got a table "

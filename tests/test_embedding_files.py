@@ -281,11 +281,22 @@ class TestHostileFiles:
         assert "hostile" in refused(tmp_path / "a.npz", UnsafeFile)
 
     def test_a_table_that_unpacks_without_end(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("nemd_toolkit.embedding_tables._UNPACKED", 1 << 20)  # not 1 GiB
+        monkeypatch.setattr("nemd_toolkit.embedding_tables._UNPACKED", 1 << 20)  # not 64 MiB
         rows = 1 << 20
         column = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int8()), pa.array([1.0]))
         pq.write_table(pa.table({"x": column, "y": column}), tmp_path / "a.parquet")
         assert "claims" in refused(tmp_path / "a.parquet", UnsafeFile)
+
+    def test_a_table_of_few_but_endless_lists(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("nemd_toolkit.embedding_tables._UNPACKED", 1 << 20)  # not 64 MiB
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(1 << 20, np.float32)), 1 << 19)
+        pq.write_table(pa.table({"vector": lists}), tmp_path / "a.parquet")
+        assert "claims 8,388,608" in refused(tmp_path / "a.parquet", UnsafeFile)
+
+    def test_an_archive_that_unpacks_out_of_all_proportion(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("nemd_toolkit.embedding_arrays._PACKED", 1 << 20)  # not 64 MiB
+        np.savez_compressed(tmp_path / "a.npz", vectors=np.ones((1 << 10, 1 << 8)))
+        assert "hostile" in refused(tmp_path / "a.npz", UnsafeFile)
 
     @pytest.mark.parametrize("suffix", SUFFIXES)
     def test_mutated_files_give_a_result_or_an_error_of_ours(self, tmp_path, suffix):
