@@ -53,7 +53,7 @@ VIEWS: dict[str, Views] = {
     "clothes": Views(
         area=(0.3, 1.0), stretch=4 / 3, inside=True, flip=0.5, brightness=0.4, contrast=0.4
     ),
-    # PCL-v2's crop, flip, grey and jitter; without hue and blur
+    # PCL-v2's crop, flip, grey and jitter; the jitter always (PCL-v2: p=.8), without hue and blur
     "photos": Views(
         area=(0.2, 1.0),
         stretch=4 / 3,
