@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from importlib import resources
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -16,7 +17,9 @@ from nemd_toolkit.encoders import ARCHITECTURES
 from nemd_toolkit.errors import InputError
 from pauc_train.views import VIEWS
 
-__all__ = ["Config", "load_config", "parse_setting", "recipe_for"]
+__all__ = ["LARGEST_IMAGE", "Config", "load_config", "parse_setting", "recipe_for"]
+
+LARGEST_IMAGE = 8192  # pixels of a side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,20 +64,27 @@ class Config:
         _one_of("arch", self.arch, ARCHITECTURES)
         _one_of("views", self.views, VIEWS)
         _one_of("head", self.head, ("linear", "mlp"))
-        for name in _POSITIVE:
-            _at_least(name, getattr(self, name), 1)
-        for name in ("learning_rate", "temperature", "corr_temperature"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name}: expected more than 0, got {getattr(self, name)}")
-        for name in ("threads", "image_size", "warmup_epochs", "negatives", "weight_decay"):
-            _at_least(name, getattr(self, name), 0)
+        for name, (least, most) in _WHOLE.items():
+            _between(name, getattr(self, name), least, most)
+        for name in _ABOVE_ZERO:
+            if not 0 < getattr(self, name) < inf:
+                raise InputError(
+                    f"{name}: expected a finite number, more than 0, got {getattr(self, name)}"
+                )
+        for name in ("alpha", "beta", "gamma"):
+            if not isfinite(getattr(self, name)):
+                raise InputError(f"{name}: expected a finite number, got {getattr(self, name)}")
+        if not 0 <= self.weight_decay < inf:
+            raise InputError(
+                f"weight_decay: expected a finite number, at least 0, got {self.weight_decay}"
+            )
         for name in ("sgd_momentum", "key_momentum"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}: expected 0…1, got {getattr(self, name)}")
-        if not self.clusters or min(self.clusters) < 2:
+        if not self.clusters or not 2 <= min(self.clusters) <= max(self.clusters) <= _MANY:
             raise InputError(
-                f"clusters: expected numbers of prototypes from 2, got {list(self.clusters)}; "
-                "give for instance [50, 100]"
+                f"clusters: expected numbers of prototypes from 2 to {_MANY}, got "
+                f"{list(self.clusters)}; give for instance [50, 100]"
             )
 
     def plain(self) -> dict[str, Any]:
@@ -83,15 +93,21 @@ class Config:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
-_POSITIVE = (
-    "embedding_dim",
-    "epochs",
-    "batch_size",
-    "queue_size",
-    "save_every",
-    "kmeans_iterations",
-    "kmeans_restarts",
-)
+_MANY = 10**7  # more is taken for a slip
+_WHOLE = {  # least and most
+    "image_size": (0, LARGEST_IMAGE),
+    "embedding_dim": (1, 65536),
+    "epochs": (1, _MANY),
+    "batch_size": (2, _MANY),  # batch normalisation needs two
+    "queue_size": (1, _MANY),
+    "warmup_epochs": (0, _MANY),
+    "negatives": (0, _MANY),
+    "kmeans_iterations": (1, _MANY),
+    "kmeans_restarts": (1, _MANY),
+    "save_every": (1, _MANY),
+    "threads": (0, 256),
+}
+_ABOVE_ZERO = ("learning_rate", "temperature", "align_power", "uniform_t", "corr_temperature")
 
 
 def load_config(
@@ -133,7 +149,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise InputError(f"--set: expected key=value, got {text!r}; for instance --set epochs=10")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # no TOML, or a number of thousands of digits
         return key.strip(), value.strip()
 
 
@@ -148,7 +164,7 @@ def _read(recipe: Path | str) -> dict[str, Any]:
         return tomllib.loads(text)
     except OSError as error:
         raise InputError(f"recipe: cannot read {recipe} ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise InputError(f"recipe: expected TOML in {recipe}, got {error}") from None
 
 
@@ -167,10 +183,17 @@ def _value(key: str, value: Any) -> Any:
         if all(type(entry) is int for entry in value):
             return tuple(value)
     elif kind is float and type(value) in (int, float):
-        return float(value)
+        return value if isinstance(value, float) else _as_float(value)
     elif value in get_args(kind) if get_origin(kind) is Literal else type(value) is kind:
         return value
     raise InputError(f"{key}: expected {_name(kind)}, got {value!r}")
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return inf  # refused as not finite
 
 
 def _name(kind: Any) -> str:
@@ -186,6 +209,8 @@ def _one_of(name: str, value: str, known: Any) -> None:
         raise InputError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
 
 
-def _at_least(name: str, value: int | float, least: int) -> None:
-    if not value >= least:
+def _between(name: str, value: int, least: int, most: int) -> None:
+    if value < least:
         raise InputError(f"{name}: expected at least {least}, got {value}")
+    if value > most:
+        raise InputError(f"{name}: expected at most {most}, got {value}")

@@ -57,6 +57,17 @@ def test_data_without_a_recipe_gets_none():
         ("warmup_epochs = -1", "at least 0"),
         ("key_momentum = 1.1", "0…1"),
         ("epochs", "expected TOML"),
+        ("batch_size = 1", "at least 2"),
+        ("threads = 257", "at most 256"),
+        ("epochs = 100000000000000000000", "at most"),
+        ("image_size = 10000", "at most 8192"),
+        ("clusters = [10, 20000000]", "from 2 to"),
+        ("learning_rate = inf", "finite"),
+        ("alpha = nan", "alpha: expected a finite number, got nan"),
+        ("weight_decay = inf", "finite"),
+        ("beta = 1" + "0" * 400, "finite"),
+        ("align_power = 0", "more than 0"),
+        ("uniform_t = -1", "more than 0"),
     ],
 )
 def test_bad_recipes_are_refused_in_one_sentence(tmp_path, text, words):
