@@ -26,8 +26,12 @@ def terms(step: Step) -> Terms:
         ours, _ = batch_prototypes(step.query, assignment)  # (k present, d)
         theirs, _ = batch_prototypes(step.key, assignment)
         align.append(p_align(ours, theirs, s=config.align_power))
-        spread.append(p_uniform(ours, t=config.uniform_t))
-        correlation.append(p_corr(ours, temperature=config.corr_temperature))
+        if len(ours) > 1:
+            spread.append(p_uniform(ours, t=config.uniform_t))
+            correlation.append(p_corr(ours, temperature=config.corr_temperature))
+        else:  # one prototype in this batch has no others to differ from
+            spread.append(ours.sum() * 0)
+            correlation.append(ours.sum() * 0)
     if not align:  # warm-up
         return pcl.terms(step)
     return {

@@ -1,6 +1,8 @@
 """What MoCo, PCL and PAUC add up, against slow references, by hand, and where gradients go."""
 
+import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -158,11 +160,57 @@ def test_each_term_moves_the_query_encoder_and_only_it(term, config, encoder):
     assert not training.clusterings[0].centroids.requires_grad
 
 
-def test_a_step_follows_then_encodes_then_moves_the_queue_on(config, encoder):
-    training = METHODS["moco"].start(config, encoder, torch.Generator().manual_seed(0))
-    assert isinstance(training, ContrastTraining)
-    images = torch.rand(4, 1, 8, 8)
-    training.loss(Batch(first=images, second=images, indices=torch.arange(4)), torch.Generator())
-    assert int(training.model.queue_ptr) == 4
-    # encoders were equal and so were the images, and batch statistics are the batch's own
-    torch.testing.assert_close(training.model.queue[:, :4].T, training.model.query(images).detach())
+@pytest.fixture
+def apart(config, encoder):
+    """A training in its middle: the query encoder has moved away from the key encoder."""
+    training = METHODS["pcl"].start(config, encoder, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for q in training.model.encoder_q.parameters():
+            q.add_(0.5 * torch.randn(q.shape, generator=generator))
+    training.model.train()
+    return training
+
+
+def test_a_step_follows_then_encodes_then_moves_the_queue_on(config, apart):
+    assert isinstance(apart, ContrastTraining)
+    generator = torch.Generator().manual_seed(2)
+    first, second = torch.rand(2, 4, 1, 8, 8, generator=generator)
+    expected = copy.deepcopy(apart.model)
+    stale = expected.key(second)
+    expected.follow(config.key_momentum)
+    key = expected.key(second)
+    for other in (stale, expected.key(first), expected.query(second), expected.query(first)):
+            assert float((key - other.detach()).abs().max()) > 1e-3  # so that a mix-up would show
+    apart.loss(Batch(first=first, second=second, indices=torch.arange(4)), torch.Generator())
+    assert int(apart.model.queue_ptr) == 4
+    assert torch.equal(apart.model.queue[:, :4].T, key)
+
+
+def test_the_e_step_is_the_key_encoders_in_eval_mode_and_training_goes_on(apart):
+    images = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+    fixed = copy.deepcopy(apart.model).eval()
+    found, state = [], {k: v.clone() for k, v in apart.model.state_dict().items()}
+
+    def embed(function):
+        found.append(function(images))
+        return found[0]
+
+    apart.begin_epoch(0, embed)
+    assert torch.equal(found[0], fixed.key(images))
+    assert all(torch.equal(v, state[k]) for k, v in apart.model.state_dict().items())
+    assert all(module.training for module in apart.model.modules())
+
+
+def test_one_prototype_in_the_batch_has_nothing_to_differ_from(config, clusterings):
+    step = make_step(config, clusterings)
+    step.query.requires_grad_(True)
+    alone = [replace(c, assignment=torch.zeros_like(c.assignment)) for c in clusterings]
+    for chosen in (tuple(alone), (alone[0], clusterings[1])):
+        terms = pauc.terms(replace(step, clusterings=chosen))
+        expected = pauc.terms(replace(step, clusterings=(clusterings[1],)))
+        share = chosen.count(clusterings[1]) / 2  # the mean counts the other clustering as 0
+        for name in ("p_uniform", "p_corr"):
+            assert float(terms[name].value) == pytest.approx(share * float(expected[name].value))
+        total(terms).backward()
+    assert bool(torch.isfinite(step.query.grad).all())
