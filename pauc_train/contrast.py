@@ -45,11 +45,11 @@ class ContrastTraining:
         self.model = MomentumContrast(encoder, queue_size=config.queue_size, generator=generator)
         self.clusterings: tuple[Clustering, ...] = ()
         self._terms = terms
-        self._prototypes = prototypes
+        self.prototypes = prototypes
 
     def begin_epoch(self, epoch: int, embed: Embed) -> None:
         """E-step on the momentum encoder's embeddings, once warm-up is over."""
-        if not self._prototypes or epoch < self.config.warmup_epochs:
+        if not self.prototypes or epoch < self.config.warmup_epochs:
             return
         self.model.eval()  # as PCL's compute_features
         embeddings = embed(self.model.key)

@@ -10,18 +10,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from nemd_toolkit.checkpoints import shown
 from nemd_toolkit.encoders import build_resnet
 from nemd_toolkit.errors import InputError, NemdError
 from nemd_toolkit.images import Images
 from nemd_toolkit.progress import bar
 from pauc_train.config import Config, load_config, recipe_for
-from pauc_train.data import Pixels, apply, batches, open_split, pixels_of
+from pauc_train.data import Pixels, apply, batches, device_named, open_split, pixels_of
 from pauc_train.method import Method, Term, Training, total
 from pauc_train.methods import method_named
 from pauc_train.optim import make_optimizer, set_learning_rate
@@ -76,6 +78,8 @@ def fit(
     with _reproducible(device, config.threads):
         run = _prepare(found, data, config, seed, folder, device)
         start = _restore(run, say)
+        if start < config.epochs:
+            folder.require_writable()
         with bar(f"training {method}", config.epochs) as advance:
             advance(start)
             for epoch in range(start, config.epochs):
@@ -87,22 +91,30 @@ def fit(
 def _prepare(
     method: Method, data: str, config: Config, seed: int, folder: RunFolder, device: str
 ) -> _Run:
+    place = device_named(device)
     images = open_split(data, "train", config.image_size)
-    _require_enough(images, config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_stream(seed, 0, "weights").initial_seed())
         encoder = build_resnet(
             config.arch, channels=images.channels, head=config.head, dim=config.embedding_dim
         )
     training = method.start(config, encoder, _stream(seed, 0, "queue"))
-    place = _device(device)
+    _require_enough(images, config, training)
     training.model.to(place).train()
+    pixels = pixels_of(images)
     return _Run(
-        identity={"method": method.name, "data": data, "seed": seed, "config": config.plain()},
+        identity={
+            "method": method.name,
+            "data": data,
+            "seed": seed,
+            "config": config.plain(),
+            "images": images.count,
+            "image": pixels.plain(),
+        },
         config=config,
         seed=seed,
         images=images,
-        pixels=pixels_of(images),
+        pixels=pixels,
         training=training,
         optimizer=make_optimizer(training.model, config),
         folder=folder,
@@ -115,9 +127,13 @@ def _restore(run: _Run, say: Callable[[str], None]) -> int:
     content = run.folder.resume(run.identity)
     if content is None:
         return 0
-    run.training.model.load_state_dict(without_prefix(content["state_dict"]))
-    run.optimizer.load_state_dict(content["optimizer"])
-    start = int(content["epoch"]) + 1
+    try:
+        start = _load(run, content)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        raise InputError(
+            f"{run.folder.last}: expected a checkpoint that this run can go on from, got entries "
+            f"that do not fit ({shown(e)}); choose another folder"
+        ) from None
     run.folder.keep_log_before(start)
     done = start >= run.config.epochs
     say(
@@ -126,6 +142,24 @@ def _restore(run: _Run, say: Callable[[str], None]) -> int:
         else f"resuming after epoch {start} of {run.config.epochs} from {run.folder.last}"
     )
     return start
+
+
+def _load(run: _Run, content: Mapping[str, Any]) -> int:
+    """Load what `_save` wrote; raises all kinds of errors for anything else."""
+    run.training.model.load_state_dict(without_prefix(content["state_dict"]))
+    own = run.optimizer.state_dict()  # a stranger's rates and momenta stay out
+    run.optimizer.load_state_dict({**own, "state": content["optimizer"]["state"]})
+    if run.config.sgd_momentum > 0:
+        for parameter in run.optimizer.param_groups[0]["params"]:
+            if run.optimizer.state[parameter]["momentum_buffer"].shape != parameter.shape:
+                raise ValueError("momentum of another shape")
+    unsound = _unsound(run)
+    if unsound:
+        raise ValueError(f"{unsound} is not finite")
+    epoch = content["epoch"]
+    if type(epoch) is not int or not 0 <= epoch < run.config.epochs:
+        raise ValueError(f"epoch {shown(epoch)}")
+    return epoch + 1
 
 
 def _epoch(run: _Run, epoch: int) -> dict[str, Any]:
@@ -167,6 +201,7 @@ def _epoch(run: _Run, epoch: int) -> dict[str, Any]:
         ],
         "seconds": round(time.perf_counter() - began, 3),
     }
+    _require_sound_weights(run, epoch)
     _save(run, epoch, row)
     return row
 
@@ -181,7 +216,6 @@ def _save(run: _Run, epoch: int, row: dict[str, Any]) -> None:
         "nemd": {
             "format": FORMAT,
             **run.identity,
-            "image": run.pixels.plain(),
             "prototypes": [clustering.plain() for clustering in run.training.clusterings],
             "rng": {"seed": run.seed, "next_epoch": epoch + 1},
             # no times: the same run gives the same bytes
@@ -197,23 +231,53 @@ def _require_finite(
     if bool(torch.isfinite(loss)):
         return
     values = ", ".join(f"{name} {float(term.value.detach()):.4g}" for name, term in terms.items())
+    raise NemdError(
+        f"loss: expected a finite number, got {float(loss.detach())} in epoch {epoch}, step {step} "
+        f"({values}); {_advice(run, epoch)}"
+    )
+
+
+def _require_sound_weights(run: _Run, epoch: int) -> None:
+    """Refuse weights that the last step ruined: no loss of this epoch has seen them."""
+    unsound = _unsound(run)
+    if unsound:
+        raise NemdError(
+            f"weights: expected finite numbers, got overflow in {unsound} at the end of epoch "
+            f"{epoch}; {_advice(run, epoch)}"
+        )
+
+
+def _unsound(run: _Run) -> str | None:
+    """Name of a tensor to be saved that is not finite or whose squares are not, if there is one."""
+    state = run.training.model.state_dict()
+    for index, kept in enumerate(run.optimizer.state.values()):
+        state.update({f"{name} {index}": value for name, value in kept.items()})
+    sums = {
+        name: float(value.float().square().sum())
+        for name, value in state.items()
+        if value is not None
+    }
+    return next((name for name, value in sums.items() if not isfinite(value)), None)
+
+
+def _advice(run: _Run, epoch: int) -> str:
     good = (
         f"the last good checkpoint is {run.folder.last}" if epoch else "no checkpoint was written"
     )
-    raise NemdError(
-        f"loss: expected a finite number, got {float(loss.detach())} in epoch {epoch}, step {step} "
-        f"({values}); {good}; try a lower learning_rate than {run.config.learning_rate:g} or a "
-        f"higher temperature than {run.config.temperature:g}, in a new folder"
+    return (
+        f"{good}; try a lower learning_rate than {run.config.learning_rate:g} or a higher "
+        f"temperature than {run.config.temperature:g}, in a new folder"
     )
 
 
-def _require_enough(images: Images, config: Config) -> None:
+def _require_enough(images: Images, config: Config, training: Training) -> None:
     if images.count < config.batch_size:
         raise InputError(
             f"batch_size: expected at most {images.count} (the number of training images), got "
             f"{config.batch_size}; lower it"
         )
-    if images.count < max(config.clusters):
+    clusters = training.prototypes and config.epochs > config.warmup_epochs
+    if clusters and images.count < max(config.clusters):
         raise InputError(
             f"clusters: expected at most {images.count} (the number of training images), got "
             f"{max(config.clusters)}; ask for fewer prototypes, for instance --set "
@@ -225,16 +289,6 @@ def _stream(seed: int, epoch: int, purpose: str) -> torch.Generator:
     """Make a generator of its own for each seed, epoch and purpose."""
     words = np.random.SeedSequence([seed, epoch, *purpose.encode()]).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA raises AssertionError
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device: cannot use {name!r} ({reason}); try cpu") from None
-    return device
 
 
 @contextmanager

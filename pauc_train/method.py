@@ -46,6 +46,10 @@ class Training(Protocol):
         """All that is trained, or must survive a restart, in its state dict."""
 
     @property
+    def prototypes(self) -> bool:
+        """Whether it clusters the images once warm-up is over."""
+
+    @property
     def clusterings(self) -> tuple[Clustering, ...]:
         """Clusterings of this epoch; empty where there are none."""
 

@@ -1,11 +1,15 @@
 """The folder of a run: `last.pt`, numbered checkpoints, and `log.jsonl`."""
 
 import json
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from math import isclose
 from pathlib import Path
 from typing import Any
 
+from nemd_toolkit.checkpoints import shown
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.files import write_text
 from pauc_train.saving import read_checkpoint, write_checkpoint
@@ -32,7 +36,7 @@ class RunFolder:
     def resume(self, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         """Read the last checkpoint, or None where the folder holds no run.
 
-        Raises InputError, with nothing changed, if the run in it had other settings.
+        Raises InputError, with nothing changed, if the run in it had other settings or data.
         """
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"out: expected a folder, got the file {self.path}; choose another")
@@ -43,8 +47,8 @@ class RunFolder:
         different = _differences(content["nemd"], identity)
         if different:
             raise InputError(
-                f"out: {self.path} holds a run with other settings ({different}); "
-                "choose another folder, or give the same settings to go on with it"
+                f"out: {self.path} holds a run with other settings or data ({different}); "
+                "choose another folder, or give the same ones to go on with it"
             )
         return content
 
@@ -57,12 +61,28 @@ class RunFolder:
                 f"out: expected an empty folder or one with last.pt, found {stray.name} alone in "
                 f"{self.path}; choose another folder"
             )
-        self.log.unlink(missing_ok=True)
+        if self.log.exists():
+            self.log.unlink()
 
     def _is_first_epoch(self) -> bool:
         """Whether the log is what a run leaves that stopped before its first checkpoint."""
         lines = self.log.read_bytes().splitlines()
         return len(lines) == 0 or (len(lines) == 1 and lines[0].startswith(b'{"epoch": 0,'))
+
+    def require_writable(self) -> None:
+        """Make the folder and try to write there; raises InputError, with nothing left behind."""
+        missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(b"probe")
+        except OSError as error:
+            for path in missing:  # the innermost first
+                with suppress(OSError):
+                    path.rmdir()
+            raise InputError(
+                f"out: cannot write to {self.path} ({error.strerror}); choose another folder"
+            ) from None
 
     def save(self, content: Mapping[str, Any], *, numbered: bool) -> None:
         """Write last.pt, and before it `checkpoint_0004.pth.tar` (PCL's name) if `numbered`."""
@@ -77,20 +97,50 @@ class RunFolder:
             file.write(line + "\n")
 
     def keep_log_before(self, epoch: int) -> None:
-        """Drop lines of epochs from `epoch` on, which will be run again."""
+        """Drop lines of epochs from `epoch` on, which will be run again, and damaged lines."""
         if not self.log.exists():
             return
-        lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] < epoch]
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
+        kept = [line + "\n" for line in lines[:-1] if 0 <= _epoch_of(line) < epoch]
         write_text(self.log, "".join(kept))
+
+
+def _epoch_of(line: str) -> int:
+    """Read which epoch a line of the log is about; -1 for a damaged line."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return -1
+    epoch = row.get("epoch") if isinstance(row, dict) else None
+    return epoch if type(epoch) is int else -1
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Say what differs between two runs, e.g. "epochs 4 there, 9 here"; empty if nothing does."""
-    there = {**found, **found["config"]}
-    here = {**wanted, **wanted["config"]}
+    there, here = _flat(found), _flat(wanted)
     return ", ".join(
-        f"{key} {there.get(key)} there, {here[key]} here"
+        f"{key} {shown(there.get(key))} there, {here[key]} here"
         for key in here
-        if key != "config" and there.get(key) != here[key]
+        if not _same(there.get(key), here[key])
     )
+
+
+def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """One table of everything, with the entries of "config" and "image" beside the others."""
+    flat: dict[str, Any] = {}
+    for key, value in identity.items():
+        flat.update(
+            value if key in ("config", "image") and isinstance(value, dict) else {key: value}
+        )
+    return flat
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Equal in type and value; pixel statistics up to the order in which threads add them."""
+    if type(found) is not type(wanted):
+        return False
+    if isinstance(wanted, list):
+        return len(found) == len(wanted) and all(map(_same, found, wanted))
+    if isinstance(wanted, float):
+        return isclose(found, wanted, rel_tol=1e-12)
+    return bool(found == wanted)

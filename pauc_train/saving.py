@@ -3,6 +3,7 @@
 Only tensors, dicts, lists, strings and numbers: `torch.load(weights_only=True)` reads them.
 """
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,21 @@ def without_prefix(state: Mapping[str, Tensor], part: str = "") -> dict[str, Ten
 
 
 def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Write atomically: after any failure the old file is still whole."""
+    """Write atomically: after any failure the old file is still whole.
+
+    Equal content gives equal bytes.
+    """
     with replacing(path) as part, part.open("wb") as file:
-        torch.save(dict(content), file)  # given a path, torch would write its name into the file
+        torch.save(_canonical(content), file)  # given a path, torch would write its name, too
+
+
+def _canonical(tree: Any) -> Any:
+    """Share equal strings and nothing else: pickle writes a shared object once, a copy twice."""
+    if isinstance(tree, Mapping):
+        return {_canonical(key): _canonical(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_canonical(entry) for entry in tree]
+    return sys.intern(tree) if type(tree) is str else tree
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -54,6 +54,39 @@ def test_evaluation_uses_the_query_encoder(checkpoint, tmp_path):
     assert evaluate(tmp_path / "q.pt") == evaluate(checkpoint)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c.pop("state_dict"), "one of the layouts"),
+        (lambda c: c.update(state_dict=[1]), "one of the layouts"),
+        (lambda c: c["nemd"].pop("image"), "image"),
+        (lambda c: c["nemd"]["image"].update(std=[0.0]), "std"),
+        (lambda c: c["nemd"]["image"].update(mean=["x"]), "image"),
+        (lambda c: c["nemd"]["image"].update(channels=3, mean=[0] * 3, std=[1] * 3), "channels"),
+        (lambda c: c["nemd"].update(data=5), "data"),
+        (lambda c: c["nemd"]["config"].pop("image_size"), "image_size"),
+        (lambda c: c["nemd"]["config"].update(image_size="x"), "image_size"),
+        (
+            lambda c: c["state_dict"]["module.encoder_q.conv1.weight"].fill_(float("nan")),
+            "features: expected finite",
+        ),
+    ],
+)
+def test_a_damaged_checkpoint_is_one_sentence(checkpoint, tmp_path, change, words):
+    content = read_checkpoint(checkpoint)
+    change(content)
+    write_checkpoint(tmp_path / "bad.pt", content)
+    with pytest.raises(InputError, match=words) as caught:
+        evaluate(tmp_path / "bad.pt")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "meta"])
+def test_evaluation_refuses_devices_that_cannot_compute(checkpoint, device):
+    with pytest.raises(InputError, match="try cpu"):
+        evaluate(checkpoint, device=device)
+
+
 def test_images_of_another_shape_are_refused(checkpoint, tmp_path):
     rng = np.random.default_rng(0)
     for split in ("train", "test"):

@@ -1,15 +1,19 @@
 """Runs: the same bytes again, going on exactly, files that are whole, and errors."""
 
 import json
+import tempfile
+from dataclasses import replace
 
 import pytest
 import torch
 
 import pauc_train.loop as loop
 from nemd_toolkit.errors import InputError, NemdError
+from pauc_train.data import pixels_of
 from pauc_train.loop import fit
 from pauc_train.method import Term
 from pauc_train.saving import read_checkpoint, write_checkpoint
+from tests.pauc_train.conftest import open_few
 
 
 class StoppedError(Exception):
@@ -56,6 +60,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(whole, tiny, tmp_path):
     last = fit("pauc", "digits", seed=3, out=tmp_path, overrides=tiny, say=said.append)
     assert "after epoch 2 of 4" in said[0]
     assert same(last, whole)
+    assert last.read_bytes() == whole.read_bytes()
     assert epochs_of(tmp_path) == [0, 1, 2, 3]
 
 
@@ -63,14 +68,16 @@ def test_lines_of_an_epoch_that_was_not_saved_are_dropped(whole, tiny, tmp_path)
     with pytest.raises(StoppedError):
         fit("pauc", "digits", seed=3, out=tmp_path, overrides=tiny, on_epoch=stop_after(1))
     with (tmp_path / "log.jsonl").open("a") as log:
-        log.write('{"epoch": 2}\n{"epo')
+        log.write('{"epoch": 2}\ndamaged\n[]\n{"epoch": "x"}\n{"epo')
     fit("pauc", "digits", seed=3, out=tmp_path, overrides=tiny)
     assert epochs_of(tmp_path) == [0, 1, 2, 3]
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(whole, tiny, tmp_path):
     torch.manual_seed(99)  # nothing may depend on it
-    assert same(fit("pauc", "digits", seed=3, out=tmp_path / "a", overrides=tiny), whole)
+    again = fit("pauc", "digits", seed=3, out=tmp_path / "a", overrides=tiny)
+    assert same(again, whole)
+    assert again.read_bytes() == whole.read_bytes()
     other = fit("pauc", "digits", seed=4, out=tmp_path / "b", overrides=tiny)
     assert not same(other, whole)
 
@@ -238,6 +245,113 @@ def test_a_loss_that_is_not_finite_stops_and_says_what_to_try(tiny, tmp_path, mo
     assert read_checkpoint(tmp_path / "last.pt")["epoch"] == 0
 
 
+def test_weights_that_the_last_step_ruined_are_not_saved(tiny, tmp_path):
+    one_step = {**tiny, "batch_size": 256, "learning_rate": 1e30}
+    with pytest.raises(NemdError, match="weights.*no checkpoint was written"):
+        fit("moco", "digits", out=tmp_path, overrides=one_step)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ruined_weights_later_leave_the_last_good_checkpoint(tiny, tmp_path, monkeypatch):
+    def set_rate(optimizer, epoch, config):
+        optimizer.param_groups[0]["lr"] = 1e30 if epoch else 0.03
+        return 0.0
+
+    monkeypatch.setattr(loop, "set_learning_rate", set_rate)
+    with pytest.raises(NemdError, match="weights.*epoch 1.*last good checkpoint is .*last.pt"):
+        fit("moco", "digits", out=tmp_path, overrides={**tiny, "batch_size": 256})
+    assert read_checkpoint(tmp_path / "last.pt")["epoch"] == 0
+    assert epochs_of(tmp_path) == [0]
+
+
+def fewer(*asked):
+    images = open_few(*asked)
+    return replace(images, ids=images.ids[:-1], labels=images.labels[:-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "words"),
+    [
+        ("open_split", fewer, "images 256 there, 255 here"),
+        ("pixels_of", lambda images: replace(pixels_of(images), mean=(0.25,)), "mean .* there"),
+    ],
+)
+def test_other_images_than_before_are_refused(whole, tiny, monkeypatch, name, changed, words):
+    monkeypatch.setattr(loop, name, changed)
+    before = {path.name: path.read_bytes() for path in whole.parent.iterdir()}
+    with pytest.raises(InputError, match=words):
+        fit("pauc", "digits", seed=3, out=whole.parent, overrides=tiny)
+    assert {path.name: path.read_bytes() for path in whole.parent.iterdir()} == before
+
+
+def damaged(content, kind):
+    state, about, optimizer = content["state_dict"], content["nemd"], content["optimizer"]
+    first = next(iter(state))
+    {
+        "no state": lambda: content.pop("state_dict"),
+        "a list": lambda: content.update(state_dict=[1]),
+        "a key that is a number": lambda: state.update({5: state.pop(first)}),
+        "text for a tensor": lambda: state.update({first: "x"}),
+        "nan": lambda: state[first].fill_(float("nan")),
+        "no epoch": lambda: content.pop("epoch"),
+        "an epoch of text": lambda: content.update(epoch="x"),
+        "an epoch too far": lambda: content.update(epoch=99),
+        "no optimizer": lambda: content.pop("optimizer"),
+        "no momentum": optimizer["state"].clear,
+        "another momentum": lambda: optimizer["state"][0].update(momentum_buffer=torch.ones(2)),
+        "no image": lambda: about.pop("image"),
+        "an image of text": lambda: about.update(image="x"),
+        "a setting of tensors": lambda: about["config"].update(alpha=torch.ones(3)),
+    }[kind]()
+    return content
+
+
+DAMAGE = (
+    "no state", "a list", "a key that is a number", "text for a tensor", "nan", "no epoch",
+    "an epoch of text", "an epoch too far", "no optimizer", "no momentum", "another momentum",
+    "no image", "an image of text", "a setting of tensors",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_checkpoint_is_not_gone_on_with(whole, tiny, tmp_path, kind):
+    write_checkpoint(tmp_path / "last.pt", damaged(read_checkpoint(whole), kind))
+    before = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(InputError, match="choose another folder") as caught:
+        fit("pauc", "digits", seed=3, out=tmp_path, overrides=tiny)
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("place", ["file/run", "file/a/b"])
+def test_a_folder_that_cannot_be_made_is_refused_before_training(tiny, tmp_path, place):
+    (tmp_path / "file").write_text("precious")
+    rows = []
+    with pytest.raises(InputError, match="out: cannot write"):
+        fit("moco", "digits", out=tmp_path / place, overrides=tiny, on_epoch=rows.append)
+    assert rows == []
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_takes_no_files_is_left_as_it_was(tiny, tmp_path, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(InputError, match="Permission denied"):
+        fit("moco", "digits", out=tmp_path / "a" / "b", overrides=tiny)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "setting"), [("moco", {"epochs": 1, "warmup_epochs": 0}), ("pcl", {"epochs": 1})]
+)
+def test_runs_that_never_cluster_may_ask_for_any_number_of_prototypes(
+    method, setting, tiny, tmp_path
+):
+    fit(method, "digits", out=tmp_path, overrides={**tiny, "clusters": [25000], **setting})
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [({"batch_size": 2000}, "batch_size"), ({"clusters": [5, 257]}, "clusters=.5")],
@@ -248,9 +362,10 @@ def test_too_few_images_are_said_before_training(tiny, tmp_path, setting, words)
     assert not (tmp_path / "x").exists()
 
 
-def test_a_device_that_is_not_there_is_refused(tiny, tmp_path):
+@pytest.mark.parametrize("device", ["nonsense", "meta", "hpu", ""])
+def test_a_device_that_cannot_compute_is_refused(tiny, tmp_path, device):
     with pytest.raises(InputError, match="try cpu"):
-        fit("pcl", "digits", out=tmp_path, overrides=tiny, device="nonsense")
+        fit("pcl", "digits", out=tmp_path, overrides=tiny, device=device)
 
 
 def test_total_sums_weighted_terms_and_leaves_out_weight_zero():
