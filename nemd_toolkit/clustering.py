@@ -104,9 +104,9 @@ def _plus_plus(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
     squares = points.square().sum(1)
     closest = _to_candidates(points, squares, torch.tensor(chosen, device=points.device))[:, 0]
     for draws in torch.rand(k - 1, trials, generator=generator, dtype=torch.float64):
-        mass = closest.double().cumsum(0)
-        places = torch.searchsorted(mass, draws.to(mass.device) * mass[-1], right=True)
-        candidates = places.clamp_max(n - 1)
+        mass = closest.double().cpu().cumsum(0)  # on CUDA cumsum has no deterministic kernel
+        places = torch.searchsorted(mass, draws * mass[-1], right=True)
+        candidates = places.clamp_max(n - 1).to(points.device)
         away = _to_candidates(points, squares, candidates)  # (n, trials)
         shared = torch.minimum(closest[:, None], away)
         best = int(shared.double().sum(0).argmin())

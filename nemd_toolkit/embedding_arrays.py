@@ -23,6 +23,7 @@ _COLUMNS = ("labels", "groups", "ids")
 _VECTORS = ("vectors", "embeddings")
 _PACKED = 64 << 20  # bytes from which an archive entry must not shrink…
 _RATIO = 100  # …to less than one part in this many: real embeddings never do
+_WIDEST = 8  # bytes per number once it is read, however narrow in the file
 # What zipfile and NumPy's header parser raise on damaged files.
 _GARBAGE = (
     zipfile.BadZipFile,
@@ -43,7 +44,8 @@ def read_npy(path: Path) -> dict[str, NDArray[Any]]:
     """Map the array of a .npy file. Raises InputError for damage, UnsafeFile for objects."""
     try:
         with path.open("rb") as file:
-            _check_header(path, file, path.stat().st_size)
+            size = path.stat().st_size
+            _check_header(path, file, size, size)
         # copy-on-write: torch warns about memory it may not write to
         return {"vectors": np.load(path, mmap_mode="c", allow_pickle=False)}
     except _GARBAGE as error:
@@ -69,19 +71,23 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _read_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
-    if entry.file_size > max(_PACKED, _RATIO * entry.compress_size):
-        raise UnsafeFile(
-            f"{path}: expected {shown(entry.filename)} to unpack to at most {_RATIO} times its "
-            f"size, got {entry.file_size:,} bytes from {entry.compress_size:,}; the file is hostile"
-        )
+    _require_proportion(path, entry.file_size, entry.compress_size)
     with archive.open(entry) as file:
-        _check_header(path, file, entry.file_size)
+        _check_header(path, file, entry.file_size, entry.compress_size)
     with archive.open(entry) as file:
         array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     return array
 
 
-def _check_header(path: Path, file: IO[bytes] | BufferedIOBase, size: int) -> None:
+def _require_proportion(path: Path, unpacked: int, packed: int) -> None:
+    if unpacked > max(_PACKED, _RATIO * packed):
+        raise UnsafeFile(
+            f"{path}: expected arrays of at most {_RATIO} times their bytes in the file, got "
+            f"{unpacked:,} bytes from {packed:,}; the file is hostile"
+        )
+
+
+def _check_header(path: Path, file: IO[bytes] | BufferedIOBase, size: int, packed: int) -> None:
     """Check that the bytes after the header are as many as the header says."""
     version = np.lib.format.read_magic(file)
     readers = {
@@ -102,6 +108,7 @@ def _check_header(path: Path, file: IO[bytes] | BufferedIOBase, size: int) -> No
             f"{path}: expected {claimed:,} bytes for shape {shape}, got {held:,}; "
             "the file is damaged, save or copy it again"
         )
+    _require_proportion(path, prod(shape) * _WIDEST, packed)
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

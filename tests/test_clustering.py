@@ -71,6 +71,23 @@ def test_same_seed_same_bytes_and_another_seed_differs():
     assert not torch.equal(first.assignment, other.assignment)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_deterministic_algorithms_suffice_on_cuda(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert kmeans(worlds.noise(100, 4).cuda(), 5).used == 5
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_seeding_sums_on_the_cpu(monkeypatch):
+    places, cpu = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda x: places.append(x.dtype) or cpu(x))
+    kmeans(worlds.noise(20, 4), 3)
+    assert places == [torch.float64] * 2  # cumsum in float64 has no deterministic kernel on CUDA
+
+
 def test_more_restarts_are_never_worse():
     x, _ = worlds.clusters(600, 16, 15, 0.5)
     assert kmeans(x, 15, restarts=6).objective <= kmeans(x, 15).objective

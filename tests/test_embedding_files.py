@@ -295,8 +295,14 @@ class TestHostileFiles:
 
     def test_an_archive_that_unpacks_out_of_all_proportion(self, tmp_path, monkeypatch):
         monkeypatch.setattr("nemd_toolkit.embedding_arrays._PACKED", 1 << 20)  # not 64 MiB
-        np.savez_compressed(tmp_path / "a.npz", vectors=np.ones((1 << 10, 1 << 8)))
-        assert "hostile" in refused(tmp_path / "a.npz", UnsafeFile)
+        for kind in (float, bool):  # bools are 256 kB, numbers eight times as much
+            np.savez_compressed(tmp_path / "a.npz", vectors=np.ones((1 << 10, 1 << 8), kind))
+            assert "hostile" in refused(tmp_path / "a.npz", UnsafeFile)
+
+    def test_an_array_of_entries_without_bytes(self, tmp_path):
+        with (tmp_path / "a.npy").open("wb") as file:
+            npy.write_array_header_1_0(file, header((1 << 40, 2), "|V0"))
+        assert "hostile" in refused(tmp_path / "a.npy", UnsafeFile)
 
     @pytest.mark.parametrize("suffix", SUFFIXES)
     def test_mutated_files_give_a_result_or_an_error_of_ours(self, tmp_path, suffix):
