@@ -181,7 +181,7 @@ def test_a_step_follows_then_encodes_then_moves_the_queue_on(config, apart):
     expected.follow(config.key_momentum)
     key = expected.key(second)
     for other in (stale, expected.key(first), expected.query(second), expected.query(first)):
-            assert float((key - other.detach()).abs().max()) > 1e-3  # so that a mix-up would show
+        assert float((key - other.detach()).abs().max()) > 1e-3  # so that a mix-up would show
     apart.loss(Batch(first=first, second=second, indices=torch.arange(4)), torch.Generator())
     assert int(apart.model.queue_ptr) == 4
     assert torch.equal(apart.model.queue[:, :4].T, key)
@@ -211,6 +211,6 @@ def test_one_prototype_in_the_batch_has_nothing_to_differ_from(config, clusterin
         expected = pauc.terms(replace(step, clusterings=(clusterings[1],)))
         share = chosen.count(clusterings[1]) / 2  # the mean counts the other clustering as 0
         for name in ("p_uniform", "p_corr"):
-            assert float(terms[name].value) == pytest.approx(share * float(expected[name].value))
+            assert terms[name].value.item() == pytest.approx(share * expected[name].value.item())
         total(terms).backward()
     assert bool(torch.isfinite(step.query.grad).all())
