@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nemd_toolkit.checkpoints import shown
+from nemd_toolkit.embedding_pages import count_values
 from nemd_toolkit.errors import InputError, UnsafeFile
 
 __all__ = ["read_parquet", "write_parquet"]
@@ -40,7 +41,7 @@ def read_parquet(path: Path) -> dict[str, Any]:
             spelling = next((s for s in spellings if s in table.column_names), None)
             if spelling is not None:
                 found[name] = _column(path, table, spelling)
-    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, MemoryError) as error:
         raise InputError(
             f"{path}: expected a Parquet table, got a damaged or foreign file "
             f"({shown(error)}); save or copy it again"
@@ -60,14 +61,12 @@ def _check_size(path: Path, file: Any) -> None:
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     encoded = sum(group.total_byte_size for group in groups)
     _require_size(path, max(encoded, metadata.num_rows * metadata.num_columns * _WIDEST))
-    columns = range(metadata.num_columns)
-    for column in columns:
+    for column in range(metadata.num_columns):
         # decodes in batches and keeps nothing, and raises for a damaged column, where asking for
         # its metadata would abort the whole process (pyarrow 26: "histogram size mismatch")
         file.reader.scan_contents([column], _BATCH)
-    # a row counts once there, however long its list
-    values = sum(group.column(column).num_values for group in groups for column in columns)
-    _require_size(path, values * _WIDEST)
+    # a row counted once there, however long its list
+    _require_size(path, count_values(path, metadata) * _WIDEST)
 
 
 def _require_size(path: Path, claimed: int) -> None:

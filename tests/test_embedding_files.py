@@ -15,6 +15,7 @@ from numpy.lib import format as npy
 
 from nemd_toolkit.checkpoints import read_content
 from nemd_toolkit.embedding_files import embeddings_from, load_embeddings, save_embeddings
+from nemd_toolkit.embedding_pages import count_values
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError, NemdError, UnsafeFile
 
@@ -291,7 +292,24 @@ class TestHostileFiles:
         monkeypatch.setattr("nemd_toolkit.embedding_tables._UNPACKED", 1 << 20)  # not 64 MiB
         lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(1 << 20, np.float32)), 1 << 19)
         pq.write_table(pa.table({"vector": lists}), tmp_path / "a.parquet")
-        assert "claims 8,388,608" in refused(tmp_path / "a.parquet", UnsafeFile)
+        assert "claims 8,388,61" in refused(tmp_path / "a.parquet", UnsafeFile)
+        content = (tmp_path / "a.parquet").read_bytes()
+        number = b"\x80\x80\x80\x01"  # 2^20 in Thrift
+        place = content.rindex(number, 0, content.rindex(number))  # the last is a statistic's
+        lie = content[:place] + b"\x82\x80\x80\x00" + content[place + 4 :]
+        (tmp_path / "b.parquet").write_bytes(lie)
+        assert pq.read_metadata(tmp_path / "b.parquet").row_group(0).column(0).num_values == 1
+        assert "claims 8,388,61" in refused(tmp_path / "b.parquet", UnsafeFile)
+
+    @pytest.mark.parametrize("version", ["1.0", "2.0"])
+    def test_the_pages_of_a_table_are_counted(self, tmp_path, version):
+        table = pa.table(
+            {"vector": [[0.5, float(i)] for i in range(999)], "x": ["a", None, "b"] * 333}
+        )
+        path = tmp_path / "a.parquet"
+        pq.write_table(table, path, data_page_version=version, row_group_size=100,
+                       data_page_size=64, use_dictionary=False)  # fmt: skip
+        assert count_values(path, pq.read_metadata(path)) == 3 * 999
 
     def test_an_archive_that_unpacks_out_of_all_proportion(self, tmp_path, monkeypatch):
         monkeypatch.setattr("nemd_toolkit.embedding_arrays._PACKED", 1 << 20)  # not 64 MiB
