@@ -201,12 +201,12 @@ def _epoch(run: _Run, epoch: int) -> dict[str, Any]:
         ],
         "seconds": round(time.perf_counter() - began, 3),
     }
-    _require_sound_weights(run, epoch)
     _save(run, epoch, row)
     return row
 
 
 def _save(run: _Run, epoch: int, row: dict[str, Any]) -> None:
+    _require_sound_weights(run, epoch)
     run.folder.append_log(json.dumps(row))  # before the checkpoint: resuming drops surplus lines
     content = {
         "epoch": epoch,
