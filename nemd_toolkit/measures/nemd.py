@@ -68,8 +68,8 @@ def nemd(
 ) -> Nemd:
     """Measure NEMD of one clustering.
 
-    n: points per half cloud; by default what nine in ten prototypes afford, here and in
-    noise, within 8…64.
+    n: points per half cloud; by default what nine in ten prototypes afford, here and in noise,
+    within 8…64. max_pairs: beyond it a sample of the pairs is measured, see `Nemd.pairs_total`.
     Intervals leave out prototypes in turn; they hold sampling error, not the transport's, which is
     exact.
 
@@ -100,11 +100,7 @@ def nemd(
 def _measure(clouds: Clouds, max_pairs: int, seed: int) -> Nemd:
     """Transport costs between and within prototypes; the uniform anchor is still to come."""
     u = len(clouds.which)
-    pairs = np.stack(np.triu_indices(u, 1), axis=1)
-    total = len(pairs)
-    if total > max_pairs:
-        rng = np.random.default_rng(seed)
-        pairs = pairs[np.sort(rng.choice(total, max_pairs, replace=False))]
+    pairs = _pairs(u, max_pairs, seed)
     between = pairwise_wasserstein1(list(clouds.first), pairs)
     halves = np.stack([np.arange(u), np.arange(u) + u], axis=1)
     within = pairwise_wasserstein1([*clouds.first, *clouds.second], halves).cost
@@ -118,7 +114,7 @@ def _measure(clouds: Clouds, max_pairs: int, seed: int) -> Nemd:
         score_missing=None,
         n=clouds.n,
         pairs=len(pairs),
-        pairs_total=total,
+        pairs_total=u * (u - 1) // 2,
         prototypes=u,
         skipped=clouds.skipped,
         exact=between.exact,
@@ -128,6 +124,18 @@ def _measure(clouds: Clouds, max_pairs: int, seed: int) -> Nemd:
         excess_collapsed=float(chords.mean()),
         table=PairTable(pairs=clouds.which[pairs], raw=between.cost, excess=excess, chord=chords),
     )
+
+
+def _pairs(u: int, most: int, seed: int) -> Int[np.ndarray, "p 2"]:
+    """All unordered pairs of u prototypes in rows' order, or a sample, never listing them all."""
+    starts = np.concatenate([[0], np.cumsum(np.arange(u - 1, 0, -1))])  # of each first prototype
+    total = int(starts[-1])
+    if total <= most:
+        places = np.arange(total)
+    else:
+        places = np.sort(np.random.default_rng(seed).choice(total, most, replace=False))
+    first = np.searchsorted(starts, places, side="right") - 1
+    return np.stack([first, first + 1 + places - starts[first]], axis=1)
 
 
 def _mean(values: Float[np.ndarray, " p"], pairs: Int[np.ndarray, "p 2"]) -> Interval:

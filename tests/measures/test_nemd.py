@@ -8,7 +8,7 @@ from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.measures.clouds import TooFewSamples, common_size, draw_clouds
 from nemd_toolkit.measures.intervals import interval_around, standard_error
-from nemd_toolkit.measures.nemd import nemd
+from nemd_toolkit.measures.nemd import _pairs, nemd
 from nemd_toolkit.prototypes import (
     fit_prototypes,
     prototypes_from_labels,
@@ -128,6 +128,15 @@ def test_pairs_beyond_the_limit_are_sampled_and_said():
     assert len(np.unique(found.table.pairs, axis=0)) == 7
     full = nemd(labelled(0.5))
     assert abs(found.excess.value - full.excess.value) < 0.2
+
+
+def test_pairs_are_all_distinct_unordered_ones_and_a_sample_is_some_of_them():
+    for u in (2, 3, 7):
+        np.testing.assert_array_equal(_pairs(u, 100, 0), np.stack(np.triu_indices(u, 1), axis=1))
+    some = _pairs(30_000, 500, 0)  # listing all 450 million would take gigabytes
+    assert len(np.unique(some, axis=0)) == 500
+    assert (some[:, 0] < some[:, 1]).all()
+    assert some.max() < 30_000
 
 
 def test_small_prototypes_are_skipped_and_counted():
