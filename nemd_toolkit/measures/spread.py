@@ -50,7 +50,8 @@ def measure_spread(prototypes: Prototypes) -> Spread:
     sums = torch.zeros(len(which), points.shape[1], dtype=torch.float64)
     means = sums.index_add_(0, rows, points) / sizes[:, None]
     squared = (points - means[rows]).square().sum(1)
-    cosines = prototypes.mean_directions() @ prototypes.mean_directions().T
+    directions = prototypes.mean_directions()
+    cosines = directions @ directions.T
     cosines.fill_diagonal_(-torch.inf if len(which) > 1 else 1.0)
     closest, nearest = cosines.max(1)
     return Spread(
