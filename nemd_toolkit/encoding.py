@@ -14,7 +14,7 @@ from nemd_toolkit.errors import InputError
 from nemd_toolkit.images import Images, open_images, resize_and_crop
 from nemd_toolkit.progress import bar
 
-__all__ = ["embed"]
+__all__ = ["device_named", "embed"]
 
 Transform = Callable[[Tensor], Tensor]
 _LAYERS = ("backbone", "projector")
@@ -57,6 +57,20 @@ def embed(
     return Embeddings(vectors, labels=images.labels, ids=images.ids)
 
 
+def device_named(name: str) -> torch.device:
+    """Find a device that can compute and give back what it computed; InputError for others."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()  # "meta" makes tensors, but computes nothing
+    # AssertionError: torch without CUDA; RuntimeError holds NotImplementedError
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(
+            f"device: expected one that torch can use here, got {name!r} ({reason[:120]}); try cpu"
+        ) from None
+    return device
+
+
 def _require(got: str, known: tuple[str, ...], name: str) -> None:
     if got not in known:
         raise InputError(
@@ -74,19 +88,7 @@ def _encoder(checkpoint: Checkpoint, branch: str | None, layer: str, device: str
             f"{checkpoint.path}: expected an encoder with a head for layer 'projector', got one "
             "without; use layer 'backbone'"
         )
-    try:
-        net = net.eval().to(device)
-        torch.zeros(1, device=device).cpu()  # "meta" takes a network, but computes nothing
-    except (
-        RuntimeError,
-        AssertionError,
-        NotImplementedError,
-    ) as error:  # AssertionError: torch without CUDA
-        raise InputError(
-            f"device: expected one that torch can use here, got {device!r} "
-            f"({str(error).splitlines()[0][:120]}); use cpu"
-        ) from None
-    return net
+    return net.eval().to(device_named(device))
 
 
 def _open(data: Images | str, split: str, info: ImageInfo | None) -> Images:

@@ -57,6 +57,12 @@ class Prototypes:
         """Indices of the prototypes that have members."""
         return self.sizes.nonzero().squeeze(1)
 
+    def used_assignment(self) -> Int[Tensor, " n"]:
+        """Give the assignment numbered over the used prototypes alone, in the order of `used`."""
+        place = torch.full((self.k,), -1)
+        place[self.used] = torch.arange(len(self.used))
+        return place[self.assignment]
+
     def members(self) -> list[Int[Tensor, " _"]]:
         """Rows of each prototype, in order; empty for a prototype without members."""
         order = self.assignment.argsort(stable=True)

@@ -8,12 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nemd_toolkit.errors import InputError
 from nemd_toolkit.images import Images, open_images
 from pauc_train.method import Batch
 from pauc_train.views import Views, random_view
 
-__all__ = ["Pixels", "apply", "batches", "device_named", "open_split", "pixels_of"]
+__all__ = ["Pixels", "apply", "batches", "open_split", "pixels_of"]
 
 _PASS = 512  # images per step of a pass without gradient
 _STATISTICS = 10_000  # images that suffice for a mean and a deviation to three digits (ours)
@@ -42,27 +41,6 @@ class Pixels:
             "mean": list(self.mean),
             "std": list(self.std),
         }
-
-    @classmethod
-    def from_plain(cls, stored: dict[str, Any]) -> "Pixels":
-        """Read what `plain` gave."""
-        return cls(
-            channels=stored["channels"],
-            size=(stored["size"][0], stored["size"][1]),
-            mean=tuple(stored["mean"]),
-            std=tuple(stored["std"]),
-        )
-
-
-def device_named(name: str) -> torch.device:
-    """Find a device that can compute and give back what it computed; InputError for others."""
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, ImportError) as error:  # AssertionError: torch without it
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"device: cannot use {name!r} ({reason}); try cpu") from None
-    return device
 
 
 def open_split(data: str, split: str, image_size: int) -> Images:

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from nemd_toolkit.checkpoints import Checkpoint, Content, checkpoint_from, shown
 from nemd_toolkit.encoders import resnet_from_state_dict
+from nemd_toolkit.encoding import device_named
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.images import Images
 from nemd_toolkit.measures.quality import knn_accuracy, linear_probe_accuracy
 from nemd_toolkit.sphere import require_finite
 from pauc_train.config import LARGEST_IMAGE
-from pauc_train.data import Pixels, apply, device_named, open_split
+from pauc_train.data import Pixels, apply, open_split
 from pauc_train.saving import read_checkpoint
 
 __all__ = ["Evaluation", "evaluate"]

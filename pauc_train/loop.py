@@ -19,11 +19,12 @@ import torch
 
 from nemd_toolkit.checkpoints import shown
 from nemd_toolkit.encoders import build_resnet
+from nemd_toolkit.encoding import device_named
 from nemd_toolkit.errors import InputError, NemdError
 from nemd_toolkit.images import Images
 from nemd_toolkit.progress import bar
 from pauc_train.config import Config, load_config, recipe_for
-from pauc_train.data import Pixels, apply, batches, device_named, open_split, pixels_of
+from pauc_train.data import Pixels, apply, batches, open_split, pixels_of
 from pauc_train.method import Method, Term, Training, total
 from pauc_train.methods import method_named
 from pauc_train.optim import make_optimizer, set_learning_rate

@@ -141,7 +141,7 @@ class TestRefusals:
             ({"branch": "teacher"}, "query, key"),
             ({"split": "val"}, "train, test, all"),
             ({"data": "digitz"}, "digits"),
-            ({"device": "nowhere"}, "use cpu"),
+            ({"device": "nowhere"}, "try cpu"),
             ({"transform": lambda x: x[0]}, "batch of 256"),
             ({"transform": lambda x: x / 0}, "finite"),
         ],

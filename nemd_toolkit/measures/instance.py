@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from nemd_toolkit.embeddings import Embeddings
@@ -69,7 +69,7 @@ def measure_prototypes(prototypes: Prototypes) -> PrototypeGeometry:
     """
     directions = prototypes.mean_directions()
     several = len(directions) > 1
-    alignment, positives = _prototype_align(prototypes)
+    alignment, positives = _prototype_align(prototypes, directions)
     return PrototypeGeometry(
         align=alignment,
         align_positives=positives,
@@ -78,18 +78,17 @@ def measure_prototypes(prototypes: Prototypes) -> PrototypeGeometry:
     )
 
 
-def _prototype_align(prototypes: Prototypes) -> tuple[float, Literal["views", "members"]]:
-    points, assignment = prototypes.embeddings.vectors.double(), prototypes.assignment
+def _prototype_align(
+    prototypes: Prototypes, directions: Float[Tensor, "u d"]
+) -> tuple[float, Literal["views", "members"]]:
+    points = prototypes.embeddings.vectors.double()
     views = _view_pairs(prototypes.embeddings)
     if views is not None:
-        shared = assignment[views[0]]  # both views count for the first view's prototype
+        shared = prototypes.assignment[views[0]]  # both views count for the first view's prototype
         first, _ = batch_prototypes(points[views[0]], shared)
         second, _ = batch_prototypes(points[views[1]], shared)
         return float(p_align(first, second)), "views"
-    place = torch.full((prototypes.k,), -1)
-    place[prototypes.used] = torch.arange(len(prototypes.used))
-    own = prototypes.mean_directions()[place[assignment]]
-    return float(align(points, own)), "members"
+    return float(align(points, directions[prototypes.used_assignment()])), "members"
 
 
 def _view_pairs(embeddings: Embeddings) -> tuple[Int[Tensor, " g"], Int[Tensor, " g"]] | None:

@@ -44,8 +44,7 @@ def measure_spread(prototypes: Prototypes) -> Spread:
     """
     points = prototypes.embeddings.vectors.double()
     which = prototypes.used
-    place = torch.full((prototypes.k,), -1).scatter(0, which, torch.arange(len(which)))
-    rows = place[prototypes.assignment]  # the same assignment over used prototypes only
+    rows = prototypes.used_assignment()
     sizes = prototypes.sizes[which]
     sums = torch.zeros(len(which), points.shape[1], dtype=torch.float64)
     means = sums.index_add_(0, rows, points) / sizes[:, None]
