@@ -1,6 +1,9 @@
-"""Exact optimal transport between clouds; the only code that knows POT."""
+"""Optimal transport between clouds, exact or in certified intervals; the only code that knows POT.
 
-from nemd_toolkit.transport.exact import Transport, wasserstein1
-from nemd_toolkit.transport.many import Pairs, pairwise_wasserstein1
+clouds → kernels (bounds, plans, simplex) → workers (threads, fallback) → many (what callers use).
+"""
+
+from nemd_toolkit.transport.many import pairwise_wasserstein1, wasserstein1
+from nemd_toolkit.transport.results import Pairs, Transport
 
 __all__ = ["Pairs", "Transport", "pairwise_wasserstein1", "wasserstein1"]

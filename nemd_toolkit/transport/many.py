@@ -1,39 +1,43 @@
-"""Wasserstein-1 for many pairs of clouds."""
+"""Wasserstein-1 between clouds of points with uniform weights: one pair, or many."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.progress import bar
-from nemd_toolkit.sphere import chord
-from nemd_toolkit.transport.exact import as_cloud, solve
+from nemd_toolkit.transport.clouds import as_cloud, pack
+from nemd_toolkit.transport.results import Pairs, Transport
+from nemd_toolkit.transport.workers import solve_all
 
-__all__ = ["Pairs", "pairwise_wasserstein1"]
+__all__ = ["pairwise_wasserstein1", "wasserstein1"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pairs:
-    """Costs of pairs of clouds, and the intervals that certainly hold them."""
+def wasserstein1(x: ArrayLike | Tensor, y: ArrayLike | Tensor) -> Transport:
+    """Least mean distance that moves cloud x (n, d) onto cloud y (m, d), any n, m ≥ 1.
 
-    pairs: Int[np.ndarray, "p 2"]
-    cost: Float[np.ndarray, " p"]
-    lower: Float[np.ndarray, " p"]
-    upper: Float[np.ndarray, " p"]
+    Ground cost is the Euclidean distance, the chord for unit rows; every point of a cloud weighs
+    the same. 0 when the clouds coincide; 2 when they sit at opposite poles of the unit sphere.
+    Exact in float64; see `pairwise_wasserstein1`.
 
-    @property
-    def exact(self) -> bool:
-        """Whether every cost is the optimum up to float64 rounding."""
-        return bool((self.lower == self.upper).all())
+    Raises InputError for non-finite, empty or mismatched clouds, and NotOptimal when the solver
+    stopped early.
 
-    @property
-    def certified_width(self) -> float:
-        """Mean width of the intervals; 0 when exact."""
-        return float((self.upper - self.lower).mean()) if len(self.cost) else 0.0
+    >>> north, south = [[0.0, 0.0, 1.0]], [[0.0, 0.0, -1.0], [0.0, 0.0, -1.0]]
+    >>> wasserstein1(north, south).cost
+    2.0
+    """
+    a, b = as_cloud(x, "x"), as_cloud(y, "y")
+    if a.shape[1] != b.shape[1]:
+        raise InputError(
+            f"clouds: expected points of one dimension, got {a.shape[1]} and {b.shape[1]}; "
+            "embed both with the same layer"
+        )
+    lower, upper = _solve([a, b], ["x", "y"], np.array([[0, 1]]), 0.0)
+    return Transport(cost=float(lower[0]), lower=float(lower[0]), upper=float(upper[0]))
 
 
 def pairwise_wasserstein1(
@@ -43,10 +47,16 @@ def pairwise_wasserstein1(
 ) -> Pairs:
     """Wasserstein-1 between clouds (each (n_i, d)), for all unordered pairs or those in `pairs`.
 
-    `rtol` is the relative width that a caller would put up with; 0 asks for exact costs. All costs
-    are exact at present, which satisfies every `rtol`. Memory: one cost matrix at a time.
+    rtol 0: every cost is the optimum, with a float64 certificate over all n·m edges. rtol > 0:
+    every interval holds the optimum, upper − lower ≤ rtol·lower: lower from feasible dual
+    potentials, upper from a feasible plan; pairs whose interval is too wide are refined until it is
+    not, or solved.
 
-    Raises InputError for an unusable cloud or pair, NotOptimal naming the pair.
+    Works on torch's number of threads. Memory: 12 bytes a coordinate of the clouds that `pairs`
+    names (only those are read), and for each thread 8 bytes times the largest n·m.
+
+    Raises InputError for an unusable cloud or pair, NotOptimal naming the pair. Source: entropic
+    potentials (Cuturi 2013), network simplex with column generation (Peyré & Cuturi 2019, §3.5).
 
     >>> points = [[[1.0, 0.0]], [[-1.0, 0.0]], [[0.0, 1.0], [0.0, -1.0]]]
     >>> pairwise_wasserstein1(points).cost
@@ -54,31 +64,49 @@ def pairwise_wasserstein1(
     """
     if not rtol >= 0:
         raise InputError(f"rtol: expected a number ≥ 0, got {rtol}; 0 asks for exact costs")
-    tensors = [as_cloud(cloud, f"cloud {i}") for i, cloud in enumerate(clouds)]
-    if len({cloud.shape[1] for cloud in tensors}) > 1:
+    index = _pair_index(pairs, len(clouds))
+    used, places = np.unique(index, return_inverse=True)
+    names = [f"cloud {i}" for i in used.tolist()]
+    tensors = [as_cloud(clouds[i], name) for i, name in zip(used.tolist(), names, strict=True)]
+    dimensions = sorted({cloud.shape[1] for cloud in tensors})
+    if len(dimensions) > 1:
         raise InputError(
-            "clouds: expected points of one dimension, got "
-            f"{sorted({cloud.shape[1] for cloud in tensors})}; embed all with the same layer"
+            f"clouds: expected points of one dimension, got {dimensions}; "
+            "embed all with the same layer"
         )
-    index = _pair_index(pairs, len(tensors))
-    cost = np.empty(len(index))
-    with bar("transport", len(index)) as advance:
-        for place, (p, q) in enumerate(index.tolist()):
-            cost[place] = solve(chord(tensors[p], tensors[q]), f"clouds {p} and {q}")
-            advance(1)
-    return Pairs(pairs=index, cost=cost, lower=cost, upper=cost)
+    lower, upper = _solve(tensors, names, places.reshape(index.shape), rtol)
+    return Pairs(pairs=index, cost=lower + (upper - lower) / 2, lower=lower, upper=upper)
 
 
-def _pair_index(pairs: ArrayLike | None, count: int) -> Int[np.ndarray, "p 2"]:
+def _solve(
+    clouds: Sequence[Tensor], names: Sequence[str], pairs: Int64[np.ndarray, "p 2"], rtol: float
+) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]:
+    if not len(pairs):
+        return np.empty(0), np.empty(0)
+    packed = pack(clouds, names)
+    with bar("transport", len(pairs)) as advance:
+        lower, upper = solve_all(packed, pairs, rtol, advance)
+    with np.errstate(over="ignore"):
+        lower, upper = np.ldexp(lower, packed.exponent), np.ldexp(upper, packed.exponent)
+    if not np.isfinite(upper).all():
+        p, q = pairs[int(np.argmin(np.isfinite(upper)))].tolist()
+        raise InputError(
+            f"{names[p]} and {names[q]}: expected finite distances, got points too far apart; "
+            "rescale"
+        )
+    return lower, upper
+
+
+def _pair_index(pairs: ArrayLike | None, count: int) -> Int64[np.ndarray, "p 2"]:
     if pairs is None:
-        return np.stack(np.triu_indices(count, 1), axis=1)
+        return np.stack(np.triu_indices(count, 1), axis=1).astype(np.int64)
     index = np.asarray(pairs)
     if index.size == 0:
-        index = index.astype(np.int64).reshape(0, 2)
+        return np.empty((0, 2), np.int64)
     inside = index.ndim == 2 and index.shape[1] == 2 and index.dtype.kind in "iu"
-    if not inside or (index.size and not (index.min() >= 0 and index.max() < count)):
+    if not inside or not (index.min() >= 0 and index.max() < count):
         raise InputError(
             f"pairs: expected a (p, 2) array of integers in 0…{count - 1}, got shape {index.shape} "
             f"of {index.dtype}; number the clouds from 0"
         )
-    return index
+    return index.astype(np.int64)

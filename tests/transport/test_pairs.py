@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nemd_toolkit.errors import InputError, NotOptimal
 from nemd_toolkit.sphere import to_sphere
 from nemd_toolkit.transport import pairwise_wasserstein1, wasserstein1
+from nemd_toolkit.transport.kernels.pair import CERTIFIED, GAVE_UP
 
 seeds = st.integers(0, 10**6)
 sizes = st.integers(1, 14)
@@ -124,17 +125,46 @@ def test_a_cloud_that_is_not_finite_raises_where_pot_returns_zero(bad, sizes):
         wasserstein1(x, y)
 
 
+def give_up(*arguments):
+    """Stand in for the kernels: hand every pair on to POT's simplex."""
+    *_, state, _stop = arguments
+    state[:] = GAVE_UP
+
+
+def test_pairs_that_the_kernels_give_up_are_solved_by_pots_simplex(monkeypatch):
+    clouds = [cloud(9 + 4 * i, 4, i) for i in range(4)]
+    want = pairwise_wasserstein1(clouds).cost
+    monkeypatch.setattr("nemd_toolkit.transport.workers.solve_pairs", give_up)
+    assert pairwise_wasserstein1(clouds).cost == pytest.approx(want, abs=1e-12)
+
+
 def test_a_solver_that_stops_early_raises_where_pot_only_warns(monkeypatch):
-    monkeypatch.setattr("nemd_toolkit.transport.exact._ITERATIONS", 1)
-    with pytest.raises(NotOptimal, match="clouds 0 and 1.*stopped early"):
-        pairwise_wasserstein1([cloud(30, 4, 1), cloud(31, 4, 2)])
+    monkeypatch.setattr("nemd_toolkit.transport.workers.solve_pairs", give_up)
+    monkeypatch.setattr("nemd_toolkit.transport.simplex._ITERATIONS", 1)
+    with pytest.raises(NotOptimal, match="cloud 1 and cloud 2.*stopped early"):
+        pairwise_wasserstein1([cloud(4, 4, 0), cloud(30, 4, 1), cloud(31, 4, 2)], [[1, 2]])
+
+
+def test_a_worker_that_breaks_off_names_the_pair(monkeypatch):
+    def run_out_of_memory(*arguments):
+        *_, state, _stop = arguments
+        state[:2] = CERTIFIED
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("nemd_toolkit.transport.workers.solve_pairs", run_out_of_memory)
+    with pytest.raises(NotOptimal, match="cloud 0 and cloud 3.*MemoryError: no room"):
+        pairwise_wasserstein1([cloud(4, 4, i) for i in range(4)])
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_distances_that_overflow_raise(size):
-    far = np.full((size, 2), 1e200)
-    with pytest.raises(InputError, match="finite distances"):
+def test_distances_that_overflow_raise_and_others_do_not(size):
+    far = np.full((size, 2), 1.5e308)
+    with pytest.raises(InputError, match="x and y: expected finite distances"):
         wasserstein1(far, -far[:2])
+    far = np.full((size, 2), 1e200)
+    assert cost(far, -far[:2]) == pytest.approx(math.sqrt(8) * 1e200)
+    near = np.full((size, 2), 1e-300)
+    assert cost(near, -near[:2]) == pytest.approx(math.sqrt(8) * 1e-300)
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (3,), (2, 2, 2)])

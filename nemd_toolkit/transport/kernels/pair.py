@@ -1,0 +1,212 @@
+"""W1 of one pair of clouds, by column generation, and of a list of pairs.
+
+1. lower bounds on all costs (low_costs);
+2. feasible dual potentials: a lower bound (duals);
+3. a greedy plan over the edges of small reduced cost: an upper bound (plan);
+4. the network simplex over those edges (simplex, tree);
+5. a look at all edges for missed ones, and back to 4 while there are any.
+
+What ends 5 is the certificate: all n·m reduced costs are ≥ −tolerance, and plan and potentials have
+the same value.
+"""
+
+import math
+from typing import no_type_check
+
+import numpy as np
+
+from nemd_toolkit.transport.kernels.compiling import kernel
+from nemd_toolkit.transport.kernels.duals import entropic_duals
+from nemd_toolkit.transport.kernels.low_costs import tight_costs, wide_costs
+from nemd_toolkit.transport.kernels.plan import (
+    distance,
+    edge_distances,
+    greedy_plan,
+    likely_edges,
+    plan_cost,
+)
+from nemd_toolkit.transport.kernels.simplex import find_missed, run_simplex
+from nemd_toolkit.transport.kernels.tree import plant, settle_potentials
+
+__all__ = ["CERTIFIED", "GAVE_UP", "WAITING", "solve_pair", "solve_pairs"]
+
+CERTIFIED, GAVE_UP, WAITING = 1, 2, 0  # states of a pair
+
+# Chosen on vMF clouds, see reports/transport/README.md.
+_FIRST, _LAST = 0.4, 0.05  # regularisation, of the costs' standard deviation
+_PASSES, _LAST_PASSES = 4, 8
+_WIDTH = 0.25  # reduced cost of likely edges, of the same
+_EDGES_A_NODE = 8  # likely edges, at most
+_TIGHT = 0.05  # float32 serves while its error stays below this part of the same
+_TOLERANCE = 1e-12  # of the clouds' extent: reduced costs above −this count as non-negative
+_AGREEMENT = 1e-10  # of the clouds' extent: between plan and potentials, at the end
+_PIVOTS_A_NODE = 60  # beyond it a pair is handed on
+_UNIT = np.float32(2.0**-22)
+
+
+@kernel
+@no_type_check
+def _grown(array, used):
+    wider = np.empty(2 * len(array), array.dtype)
+    wider[:used] = array[:used]
+    return wider
+
+
+@kernel
+@no_type_check
+def _edges(costs, f, g, deviation, rows, columns, slack):
+    """Likely edges, narrowing their width until they fit; gives (number, width)."""
+    n, m = costs.shape
+    room = _EDGES_A_NODE * (n + m)
+    width = np.float32(max(_WIDTH * deviation, 1e-30))
+    for _ in range(4):
+        count = likely_edges(costs, f, g, width, m, rows[:room], columns, slack)
+        if count < room:
+            return count, width
+        width *= np.float32(0.3)
+    return likely_edges(costs, f, g, width, max(1, room // n), rows, columns, slack), width
+
+
+@kernel
+@no_type_check
+def _mean_distance(x, y):
+    total = 0.0
+    for i in range(len(x)):
+        for j in range(len(y)):
+            total += distance(x, y, i, j)
+    return total / (len(x) * len(y))
+
+
+@kernel
+@no_type_check
+def _bounds(x, y, costs, gibbs, alpha, beta, largest, deviation):
+    """Potentials, likely edges and a greedy plan: (f, g, lower, upper, edge lists, number)."""
+    n, m = costs.shape
+    f, g = np.empty(n, np.float32), np.empty(m, np.float32)
+    scale = max(deviation, 1e-9 * largest, 1e-25)
+    entropic_duals(costs, gibbs, _FIRST * scale, _LAST * scale, _PASSES, _LAST_PASSES, f, g)
+    rounding = _UNIT * (largest + np.abs(g).max())
+    lower = np.mean(alpha) + np.sum(f) / n + np.mean(beta) + np.sum(g) / m - rounding
+    room = (_EDGES_A_NODE + 4) * (n + m)
+    rows, columns = np.empty(room, np.int32), np.empty(room, np.int32)
+    flow, cost = np.empty(room, np.int64), np.empty(room)
+    slack = np.empty(room, np.float32)
+    count, width = _edges(costs, f, g, scale, rows, columns, slack)
+    each = math.gcd(n, m)
+    count = greedy_plan(costs, f, g, width, m // each, n // each, rows, columns, slack, flow, count)
+    edge_distances(x, y, rows, columns, 0, count, cost)
+    upper = plan_cost(cost, flow, count, n * m // each)
+    return f, g, max(lower, 0.0), upper, rows, columns, cost, flow, count
+
+
+@kernel
+@no_type_check
+def _refine(x, y, costs, alpha, beta, largest, extent, rtol, bounds):
+    """Pivot to the optimum over all edges, or until the plan is within rtol of the lower bound."""
+    n, m = costs.shape
+    f, g, lower, upper, rows, columns, cost, flow, count = bounds
+    units = n * m // math.gcd(n, m)
+    tree = plant(n, m, rows, columns, flow, count)
+    potential = np.zeros(n + m + 1)
+    potential[:n] = alpha + f
+    potential[n : n + m] = beta + g
+    settle_potentials(tree, cost, potential)
+    tolerance, limit, pivots = _TOLERANCE * extent, _PIVOTS_A_NODE * (n + m), 0
+    while True:
+        most = n + m if rtol > 0 else limit
+        made = run_simplex(tree, n, rows, columns, cost, flow, count, potential, tolerance, most)
+        pivots += made
+        if rtol > 0:
+            upper = plan_cost(cost, flow, count, units)
+            if upper - lower <= rtol * lower:
+                return lower, upper, CERTIFIED
+        if pivots >= limit:
+            return lower, upper, GAVE_UP
+        if made == most:
+            continue
+        settle_potentials(tree, cost, potential)
+        margin = _UNIT * np.float32(largest + np.abs(potential).max())
+        while True:
+            found, _ = find_missed(
+                costs, alpha, beta, x, y, potential, margin, tolerance, rows, columns, cost, count
+            )
+            if found >= 0:
+                break
+            rows, columns = _grown(rows, count), _grown(columns, count)
+            cost, flow = _grown(cost, count), _grown(flow, count)
+        if found == count:
+            break
+        flow[count:found] = 0
+        count = found
+    upper = plan_cost(cost, flow, count, units)
+    dual = np.mean(potential[:n]) + np.mean(potential[n : n + m])
+    if abs(upper - dual) > _AGREEMENT * extent:
+        return lower, upper, GAVE_UP
+    return upper, upper, CERTIFIED
+
+
+@kernel
+@no_type_check
+def _centred(x, y):
+    centre = np.zeros(x.shape[1])
+    for i in range(len(x)):
+        centre += x[i]
+    for j in range(len(y)):
+        centre += y[j]
+    centre /= len(x) + len(y)
+    return x - centre, y - centre
+
+
+@kernel
+@no_type_check
+def solve_pair(x, y, x32, y32, xx, yy, rtol, costs, gibbs):
+    """Give (lower, upper, state) of W1; lower = upper when solved.
+
+    x (n, d), y (m, d) float64; x32, y32 float32, the same moved near the origin; xx (n,), yy (m,)
+    the squared norms of those; costs, gibbs (n, m) float32 scratch.
+    """
+    n, m = costs.shape
+    if n == 1 or m == 1:
+        mean = _mean_distance(x, y)
+        return mean, mean, CERTIFIED
+    alpha, beta = np.zeros(n), np.zeros(m)
+    extent = math.sqrt(xx.max()) + math.sqrt(yy.max())
+    largest, deviation, error = wide_costs(x32, y32, xx, yy, costs)
+    if error > _TIGHT * deviation:
+        near_x, near_y = _centred(x, y)
+        largest, deviation = tight_costs(near_x, near_y, alpha, beta, costs)
+    bounds = _bounds(x, y, costs, gibbs, alpha, beta, largest, deviation)
+    lower, upper = bounds[2], bounds[3]
+    if rtol > 0 and upper - lower <= rtol * lower:
+        return lower, upper, CERTIFIED
+    return _refine(x, y, costs, alpha, beta, largest, extent, rtol, bounds)
+
+
+@kernel
+@no_type_check
+def solve_pairs(points, points32, squares, starts, pairs, rtol, scratch, lower, upper, state, stop):
+    """Solve pairs (p, 2) of clouds one after the other, until done or stop[0] is set.
+
+    Cloud k is rows starts[k]:starts[k+1] of points (N, d) float64 and points32 float32; scratch
+    holds twice the largest n·m of float32; lower, upper (p,), state (p,) are filled.
+    """
+    half = len(scratch) // 2
+    for k in range(len(pairs)):
+        if stop[0] != 0:
+            return
+        a, b = starts[pairs[k, 0]], starts[pairs[k, 0] + 1]
+        c, e = starts[pairs[k, 1]], starts[pairs[k, 1] + 1]
+        n, m = b - a, e - c
+        costs = scratch[: n * m].reshape(n, m)
+        gibbs = scratch[half : half + n * m].reshape(n, m)
+        lower[k], upper[k], state[k] = solve_pair(
+            points[a:b],
+            points[c:e],
+            points32[a:b],
+            points32[c:e],
+            squares[a:b],
+            squares[c:e],
+            rtol,
+            costs,
+            gibbs,
+        )
