@@ -93,7 +93,7 @@ def _bounds(x, y, costs, gibbs, alpha, beta, largest, deviation):
     slack = np.empty(room, np.float32)
     count, width = _edges(costs, f, g, scale, rows, columns, slack)
     each = math.gcd(n, m)
-    count = greedy_plan(costs, f, g, width, m // each, n // each, rows, columns, slack, flow, count)
+    count = greedy_plan(costs, g, width, m // each, n // each, rows, columns, slack, flow, count)
     edge_distances(x, y, rows, columns, 0, count, cost)
     upper = plan_cost(cost, flow, count, n * m // each)
     return f, g, max(lower, 0.0), upper, rows, columns, cost, flow, count
