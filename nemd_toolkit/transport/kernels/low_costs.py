@@ -33,20 +33,21 @@ def wide_costs(x, y, xx, yy, rest):
     two, zero = np.float32(2), np.float32(0)
     largest = math.sqrt(xx.max()) + math.sqrt(yy.max())  # no distance is longer
     rounded = np.float32(4) * unit * largest
+    usual = math.sqrt(max(xx[0] + yy[0] - two * rest[0, 0], zero))  # keeps the digits of the spread
     total, squares = 0.0, 0.0
     for i in range(n):
-        row = rest[i]
-        xi = xx[i]
+        row, xi = rest[i], xx[i]
         row_total, row_squares = zero, zero
         for j in range(m):
             c = math.sqrt(max((xi + yy[j]) * keep - two * row[j], zero))
             row[j] = max(c - rounded, zero)
-            row_total += c
-            row_squares += c * c
+            row_total += c - usual
+            row_squares += (c - usual) * (c - usual)
         total += row_total
         squares += row_squares
     mean = total / (n * m)
     deviation = math.sqrt(max(squares / (n * m) - mean * mean, 0.0))
+    mean += usual
     norms = float(xx.mean()) + float(yy.mean())
     error = (x.shape[1] + 8) * UNIT_32 * norms / max(2.0 * mean, 1e-30)
     return largest, deviation, error

@@ -25,7 +25,7 @@ from nemd_toolkit.transport.kernels.plan import (
     likely_edges,
     plan_cost,
 )
-from nemd_toolkit.transport.kernels.simplex import find_missed, run_simplex
+from nemd_toolkit.transport.kernels.simplex import UNIT, find_missed, run_simplex
 from nemd_toolkit.transport.kernels.tree import plant, settle_potentials
 
 __all__ = ["CERTIFIED", "GAVE_UP", "WAITING", "solve_pair", "solve_pairs"]
@@ -41,7 +41,6 @@ _TIGHT = 0.05  # float32 serves while its error stays below this part of the sam
 _TOLERANCE = 1e-12  # of the clouds' extent: reduced costs above −this count as non-negative
 _AGREEMENT = 1e-10  # of the clouds' extent: between plan and potentials, at the end
 _PIVOTS_A_NODE = 60  # beyond it a pair is handed on
-_UNIT = np.float32(2.0**-22)
 
 
 @kernel
@@ -85,7 +84,7 @@ def _bounds(x, y, costs, gibbs, alpha, beta, largest, deviation):
     f, g = np.empty(n, np.float32), np.empty(m, np.float32)
     scale = max(deviation, 1e-9 * largest, 1e-25)
     entropic_duals(costs, gibbs, _FIRST * scale, _LAST * scale, _PASSES, _LAST_PASSES, f, g)
-    rounding = _UNIT * (largest + np.abs(g).max())
+    rounding = UNIT * (largest + np.abs(g).max())
     lower = np.mean(alpha) + np.sum(f) / n + np.mean(beta) + np.sum(g) / m - rounding
     room = (_EDGES_A_NODE + 4) * (n + m)
     rows, columns = np.empty(room, np.int32), np.empty(room, np.int32)
@@ -125,10 +124,9 @@ def _refine(x, y, costs, alpha, beta, largest, extent, rtol, bounds):
         if made == most:
             continue
         settle_potentials(tree, cost, potential)
-        margin = _UNIT * np.float32(largest + np.abs(potential).max())
         while True:
-            found, _ = find_missed(
-                costs, alpha, beta, x, y, potential, margin, tolerance, rows, columns, cost, count
+            found = find_missed(
+                costs, alpha, beta, x, y, potential, largest, tolerance, rows, columns, cost, count
             )
             if found >= 0:
                 break

@@ -9,7 +9,9 @@ from nemd_toolkit.transport.kernels.compiling import kernel
 from nemd_toolkit.transport.kernels.plan import STRIPE, count_below, distance
 from nemd_toolkit.transport.kernels.tree import pivot
 
-__all__ = ["find_missed", "run_simplex"]
+__all__ = ["UNIT", "find_missed", "run_simplex"]
+
+UNIT = np.float32(2.0**-22)  # four roundings of float32
 
 
 @kernel
@@ -17,9 +19,9 @@ __all__ = ["find_missed", "run_simplex"]
 def run_simplex(tree, n, rows, columns, cost, flow, count, potential, tolerance, limit):
     """Pivot until no edge's reduced cost is below −tolerance, or `limit` pivots; give their number.
 
-    Block search (Kovács 2015): the most negative edge of the next √count edges enters.
+    Block search (Kovács 2015): the most negative edge of the next 2√count edges enters.
     """
-    block = max(20, int(math.sqrt(count)))
+    block = max(20, int(2 * math.sqrt(count)))
     at, pivots = 0, 0
     while pivots < limit:
         entering, least, seen = -1, -tolerance, 0
@@ -43,11 +45,13 @@ def run_simplex(tree, n, rows, columns, cost, flow, count, potential, tolerance,
 
 @kernel
 @no_type_check
-def find_missed(costs, alpha, beta, x, y, potential, margin, tolerance, rows, columns, cost, count):
-    """Look at all n·m edges; append those of reduced cost below −tolerance to the lists.
+def find_missed(
+    costs, alpha, beta, x, y, potential, largest, tolerance, rows, columns, cost, count
+):
+    """Look at all n·m edges; append the worst of each stripe that is below −tolerance to the lists.
 
-    The lower bounds sort out nearly all; what comes within `margin` (their rounding) is computed
-    from x and y in float64. Gives (new count, edges computed); a count of −1 means lists too short.
+    The lower bounds (float32, at most `largest`) sort out nearly all; what comes within their
+    rounding is computed from x and y in float64. Gives the new count, or −1 if lists are too short.
     """
     n, m = costs.shape
     f, g = np.empty(n, np.float32), np.empty(m, np.float32)
@@ -55,20 +59,22 @@ def find_missed(costs, alpha, beta, x, y, potential, margin, tolerance, rows, co
         f[i] = np.float32(potential[i] - alpha[i])
     for j in range(m):
         g[j] = np.float32(potential[n + j] - beta[j])
-    computed = 0
+    margin = UNIT * (np.float32(largest) + np.abs(f).max() + np.abs(g).max())
     for i in range(n):
         row, limit = costs[i], f[i] + margin
         for start in range(0, m, STRIPE):
             end = min(start + STRIPE, m)
             if count_below(row, g, start, end, limit) == 0:
                 continue
+            worst = -tolerance
             for j in range(start, end):
                 if row[j] - g[j] < limit:
-                    computed += 1
                     true = distance(x, y, i, j)
-                    if true - potential[i] - potential[n + j] < -tolerance:
+                    reduced = true - potential[i] - potential[n + j]
+                    if reduced < worst:
                         if count == len(rows):
-                            return -1, computed
+                            return -1
                         rows[count], columns[count], cost[count] = i, j, true
-                        count += 1
-    return count, computed
+                        worst = reduced
+            count += worst < -tolerance
+    return count
