@@ -1,6 +1,6 @@
 """Optimal transport between clouds, exact or in certified intervals; the only code that knows POT.
 
-clouds → kernels (bounds, plans, simplex) → workers (threads, fallback) → many (what callers use).
+clouds → kernels (bounds, plans, simplex) → workers (threads) → host, device → many (for callers).
 """
 
 from nemd_toolkit.transport.many import pairwise_wasserstein1, wasserstein1

@@ -40,6 +40,10 @@ class Packed:
         """Scaled points of cloud k."""
         return self.points[self.starts[k] : self.starts[k + 1]]
 
+    def name(self, p: int, q: int) -> str:
+        """Name the pair of clouds p and q in a message."""
+        return f"{self.names[p]} and {self.names[q]}"
+
 
 def as_cloud(points: ArrayLike | Tensor, name: str) -> Float[Tensor, "n d"]:
     """Give points as a finite float64 (n, d) tensor with n ≥ 1, or raise InputError."""

@@ -10,8 +10,8 @@ from torch import Tensor
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.progress import bar
 from nemd_toolkit.transport.clouds import as_cloud, pack
+from nemd_toolkit.transport.host import solve_on_host
 from nemd_toolkit.transport.results import Pairs, Transport
-from nemd_toolkit.transport.workers import solve_all
 
 __all__ = ["pairwise_wasserstein1", "wasserstein1"]
 
@@ -85,15 +85,12 @@ def _solve(
         return np.empty(0), np.empty(0)
     packed = pack(clouds, names)
     with bar("transport", len(pairs)) as advance:
-        lower, upper = solve_all(packed, pairs, rtol, advance)
+        lower, upper = solve_on_host(packed, pairs, rtol, advance)
     with np.errstate(over="ignore"):
         lower, upper = np.ldexp(lower, packed.exponent), np.ldexp(upper, packed.exponent)
     if not np.isfinite(upper).all():
-        p, q = pairs[int(np.argmin(np.isfinite(upper)))].tolist()
-        raise InputError(
-            f"{names[p]} and {names[q]}: expected finite distances, got points too far apart; "
-            "rescale"
-        )
+        far = packed.name(*pairs[int(np.argmin(np.isfinite(upper)))].tolist())
+        raise InputError(f"{far}: expected finite distances, got points too far apart; rescale")
     return lower, upper
 
 

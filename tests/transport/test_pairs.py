@@ -134,12 +134,12 @@ def give_up(*arguments):
 def test_pairs_that_the_kernels_give_up_are_solved_by_pots_simplex(monkeypatch):
     clouds = [cloud(9 + 4 * i, 4, i) for i in range(4)]
     want = pairwise_wasserstein1(clouds).cost
-    monkeypatch.setattr("nemd_toolkit.transport.workers.solve_pairs", give_up)
+    monkeypatch.setattr("nemd_toolkit.transport.host.solve_pairs", give_up)
     assert pairwise_wasserstein1(clouds).cost == pytest.approx(want, abs=1e-12)
 
 
 def test_a_solver_that_stops_early_raises_where_pot_only_warns(monkeypatch):
-    monkeypatch.setattr("nemd_toolkit.transport.workers.solve_pairs", give_up)
+    monkeypatch.setattr("nemd_toolkit.transport.host.solve_pairs", give_up)
     monkeypatch.setattr("nemd_toolkit.transport.simplex._ITERATIONS", 1)
     with pytest.raises(NotOptimal, match="cloud 1 and cloud 2.*stopped early"):
         pairwise_wasserstein1([cloud(4, 4, 0), cloud(30, 4, 1), cloud(31, 4, 2)], [[1, 2]])
@@ -151,7 +151,7 @@ def test_a_worker_that_breaks_off_names_the_pair(monkeypatch):
         state[:2] = CERTIFIED
         raise MemoryError("no room")
 
-    monkeypatch.setattr("nemd_toolkit.transport.workers.solve_pairs", run_out_of_memory)
+    monkeypatch.setattr("nemd_toolkit.transport.host.solve_pairs", run_out_of_memory)
     with pytest.raises(NotOptimal, match="cloud 0 and cloud 3.*MemoryError: no room"):
         pairwise_wasserstein1([cloud(4, 4, i) for i in range(4)])
 

@@ -1,0 +1,87 @@
+"""Pairs of clouds on the processor's cores, by the compiled kernels."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int64
+
+from nemd_toolkit.sphere import chord
+from nemd_toolkit.transport.clouds import Packed
+from nemd_toolkit.transport.kernels.pair import GAVE_UP, WAITING, solve_pairs
+from nemd_toolkit.transport.simplex import full_simplex
+from nemd_toolkit.transport.workers import in_threads
+
+__all__ = ["solve_on_host"]
+
+_BLOCK = 10**8  # work of one block of pairs, as n·m·(d + 200): some 10 ms
+
+
+def solve_on_host(
+    packed: Packed,
+    pairs: Int64[np.ndarray, "p 2"],
+    rtol: float,
+    advance: Callable[[int], None],
+) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]:
+    """Lower and upper bounds of W1 of pairs of packed clouds, in packed units.
+
+    Each thread holds two float32 matrices of the largest pair. Results do not depend on the number
+    of threads. Raises NotOptimal naming the pair.
+    """
+    if not len(pairs):
+        return np.empty(0), np.empty(0)
+    task = _Task(packed, pairs, rtol)
+    in_threads(task.blocks(), task.solver, stop=task.halt, pair=task.broken, advance=advance)
+    return task.lower, task.upper
+
+
+class _Task:
+    """What the threads share: pairs, results, and whether to stop."""
+
+    def __init__(self, packed: Packed, pairs: Int64[np.ndarray, "p 2"], rtol: float) -> None:
+        self.packed, self.pairs, self.rtol = packed, pairs, rtol
+        self.lower, self.upper = np.empty(len(pairs)), np.empty(len(pairs))
+        self.state = np.full(len(pairs), WAITING)
+        self.stop = np.zeros(1, np.int64)
+        self.areas = packed.sizes[pairs[:, 0]] * packed.sizes[pairs[:, 1]]
+
+    def blocks(self) -> list[slice]:
+        """Cut the pairs into runs of about equal work."""
+        done = np.cumsum(self.areas * (self.packed.points.shape[1] + 200)) // _BLOCK
+        edges = [0, *(np.flatnonzero(np.diff(done)) + 1).tolist(), len(self.pairs)]
+        return [slice(a, b) for a, b in pairwise(edges)]
+
+    def solver(self) -> Callable[[slice], None]:
+        """Make a solver of blocks with scratch memory of its own."""
+        scratch = np.empty(2 * int(self.areas.max()), np.float32)
+        return lambda block: self._solve(block, scratch)
+
+    def _solve(self, block: slice, scratch: Float32[np.ndarray, " s"]) -> None:
+        packed = self.packed
+        solve_pairs(
+            packed.points,
+            packed.near,
+            packed.squares,
+            packed.starts,
+            self.pairs[block],
+            self.rtol,
+            scratch,
+            self.lower[block],
+            self.upper[block],
+            self.state[block],
+            self.stop,
+        )
+        for k in np.flatnonzero(self.state[block] == GAVE_UP) + block.start:
+            p, q = self.pairs[k].tolist()
+            costs = chord(torch.from_numpy(packed.cloud(p)), torch.from_numpy(packed.cloud(q)))
+            self.lower[k] = self.upper[k] = full_simplex(costs.numpy(), packed.name(p, q))
+
+    def halt(self) -> None:
+        """Let running kernels return after their present pair."""
+        self.stop[0] = 1
+
+    def broken(self, block: slice) -> str:
+        """Name the first pair of a block that has no result."""
+        k = block.start + int(np.argmax(self.state[block] == WAITING))
+        return self.packed.name(*self.pairs[k].tolist())
