@@ -9,7 +9,8 @@ from jaxtyping import Float32, Float64, Int64
 
 from nemd_toolkit.sphere import chord
 from nemd_toolkit.transport.clouds import Packed
-from nemd_toolkit.transport.kernels.pair import GAVE_UP, WAITING, solve_pairs
+from nemd_toolkit.transport.kernels.pair import solve_pairs
+from nemd_toolkit.transport.kernels.settings import GAVE_UP, WAITING
 from nemd_toolkit.transport.simplex import full_simplex
 from nemd_toolkit.transport.workers import in_threads
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.progress import bar
 from nemd_toolkit.transport.clouds import as_cloud, pack
+from nemd_toolkit.transport.device import solve_on_device
 from nemd_toolkit.transport.host import solve_on_host
 from nemd_toolkit.transport.results import Pairs, Transport
 
@@ -36,7 +38,7 @@ def wasserstein1(x: ArrayLike | Tensor, y: ArrayLike | Tensor) -> Transport:
             f"clouds: expected points of one dimension, got {a.shape[1]} and {b.shape[1]}; "
             "embed both with the same layer"
         )
-    lower, upper = _solve([a, b], ["x", "y"], np.array([[0, 1]]), 0.0)
+    lower, upper = _solve([a, b], ["x", "y"], np.array([[0, 1]]), 0.0, None)
     return Transport(cost=float(lower[0]), lower=float(lower[0]), upper=float(upper[0]))
 
 
@@ -52,8 +54,9 @@ def pairwise_wasserstein1(
     potentials, upper from a feasible plan; pairs whose interval is too wide are refined until it is
     not, or solved.
 
-    Works on torch's number of threads. Memory: 12 bytes a coordinate of the clouds that `pairs`
-    names (only those are read), and for each thread 8 bytes times the largest n·m.
+    Works on torch's number of threads, and on the GPU where all the clouds lie on one (the same
+    numbers to 1e-10, intervals of the same kind). Memory: 12 bytes a coordinate of the clouds that
+    `pairs` names (only those are read), and for each thread 8 bytes times the largest n·m.
 
     Raises InputError for an unusable cloud or pair, NotOptimal naming the pair. Source: entropic
     potentials (Cuturi 2013), network simplex with column generation (Peyré & Cuturi 2019, §3.5).
@@ -74,24 +77,39 @@ def pairwise_wasserstein1(
             f"clouds: expected points of one dimension, got {dimensions}; "
             "embed all with the same layer"
         )
-    lower, upper = _solve(tensors, names, places.reshape(index.shape), rtol)
+    device = _gpu([clouds[i] for i in used.tolist()])
+    lower, upper = _solve(tensors, names, places.reshape(index.shape), rtol, device)
     return Pairs(pairs=index, cost=lower + (upper - lower) / 2, lower=lower, upper=upper)
 
 
 def _solve(
-    clouds: Sequence[Tensor], names: Sequence[str], pairs: Int64[np.ndarray, "p 2"], rtol: float
+    clouds: Sequence[Tensor],
+    names: Sequence[str],
+    pairs: Int64[np.ndarray, "p 2"],
+    rtol: float,
+    device: torch.device | None,
 ) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]:
     if not len(pairs):
         return np.empty(0), np.empty(0)
     packed = pack(clouds, names)
     with bar("transport", len(pairs)) as advance:
-        lower, upper = solve_on_host(packed, pairs, rtol, advance)
+        if device is None:
+            lower, upper = solve_on_host(packed, pairs, rtol, advance)
+        else:
+            lower, upper = solve_on_device(device, packed, pairs, rtol, advance)
     with np.errstate(over="ignore"):
         lower, upper = np.ldexp(lower, packed.exponent), np.ldexp(upper, packed.exponent)
     if not np.isfinite(upper).all():
         far = packed.name(*pairs[int(np.argmin(np.isfinite(upper)))].tolist())
         raise InputError(f"{far}: expected finite distances, got points too far apart; rescale")
     return lower, upper
+
+
+def _gpu(clouds: Sequence[ArrayLike | Tensor]) -> torch.device | None:
+    """Give the GPU that holds all the clouds, if one does."""
+    devices = {cloud.device if isinstance(cloud, Tensor) else None for cloud in clouds}
+    only = devices.pop() if len(devices) == 1 else None
+    return only if only is not None and only.type == "cuda" else None
 
 
 def _pair_index(pairs: ArrayLike | None, count: int) -> Int64[np.ndarray, "p 2"]:

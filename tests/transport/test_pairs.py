@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nemd_toolkit.errors import InputError, NotOptimal
 from nemd_toolkit.sphere import to_sphere
 from nemd_toolkit.transport import pairwise_wasserstein1, wasserstein1
-from nemd_toolkit.transport.kernels.pair import CERTIFIED, GAVE_UP
+from nemd_toolkit.transport.kernels.settings import CERTIFIED, GAVE_UP
 
 seeds = st.integers(0, 10**6)
 sizes = st.integers(1, 14)

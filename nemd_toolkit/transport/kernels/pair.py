@@ -25,22 +25,25 @@ from nemd_toolkit.transport.kernels.plan import (
     likely_edges,
     plan_cost,
 )
-from nemd_toolkit.transport.kernels.simplex import UNIT, find_missed, run_simplex
+from nemd_toolkit.transport.kernels.settings import (
+    AGREEMENT,
+    CERTIFIED,
+    EDGES_A_NODE,
+    FIRST,
+    GAVE_UP,
+    LAST,
+    LAST_PASSES,
+    PASSES,
+    PIVOTS_A_NODE,
+    TIGHT,
+    TOLERANCE,
+    UNIT,
+    WIDTH,
+)
+from nemd_toolkit.transport.kernels.simplex import find_missed, run_simplex
 from nemd_toolkit.transport.kernels.tree import plant, settle_potentials
 
-__all__ = ["CERTIFIED", "GAVE_UP", "WAITING", "solve_pair", "solve_pairs"]
-
-CERTIFIED, GAVE_UP, WAITING = 1, 2, 0  # states of a pair
-
-# Chosen on vMF clouds, see reports/transport/README.md.
-_FIRST, _LAST = 0.4, 0.05  # regularisation, of the costs' standard deviation
-_PASSES, _LAST_PASSES = 4, 8
-_WIDTH = 0.25  # reduced cost of likely edges, of the same
-_EDGES_A_NODE = 8  # likely edges, at most
-_TIGHT = 0.05  # float32 serves while its error stays below this part of the same
-_TOLERANCE = 1e-12  # of the clouds' extent: reduced costs above −this count as non-negative
-_AGREEMENT = 1e-10  # of the clouds' extent: between plan and potentials, at the end
-_PIVOTS_A_NODE = 60  # beyond it a pair is handed on
+__all__ = ["solve_pair", "solve_pairs"]
 
 
 @kernel
@@ -56,8 +59,8 @@ def _grown(array, used):
 def _edges(costs, f, g, deviation, rows, columns, slack):
     """Likely edges, narrowing their width until they fit; gives (number, width)."""
     n, m = costs.shape
-    room = _EDGES_A_NODE * (n + m)
-    width = np.float32(max(_WIDTH * deviation, 1e-30))
+    room = EDGES_A_NODE * (n + m)
+    width = np.float32(max(WIDTH * deviation, 1e-30))
     for _ in range(4):
         count = likely_edges(costs, f, g, width, m, rows[:room], columns, slack)
         if count < room:
@@ -83,18 +86,18 @@ def _bounds(x, y, costs, gibbs, alpha, beta, largest, deviation):
     n, m = costs.shape
     f, g = np.empty(n, np.float32), np.empty(m, np.float32)
     scale = max(deviation, 1e-9 * largest, 1e-25)
-    entropic_duals(costs, gibbs, _FIRST * scale, _LAST * scale, _PASSES, _LAST_PASSES, f, g)
+    entropic_duals(costs, gibbs, FIRST * scale, LAST * scale, PASSES, LAST_PASSES, f, g)
     rounding = UNIT * (largest + np.abs(g).max())
     lower = np.mean(alpha) + np.sum(f) / n + np.mean(beta) + np.sum(g) / m - rounding
-    room = (_EDGES_A_NODE + 4) * (n + m)
+    room = (EDGES_A_NODE + 4) * (n + m)
     rows, columns = np.empty(room, np.int32), np.empty(room, np.int32)
     flow, cost = np.empty(room, np.int64), np.empty(room)
     slack = np.empty(room, np.float32)
     count, width = _edges(costs, f, g, scale, rows, columns, slack)
-    each = math.gcd(n, m)
-    count = greedy_plan(costs, g, width, m // each, n // each, rows, columns, slack, flow, count)
+    units = n * m // math.gcd(n, m)
+    count = greedy_plan(costs, x, y, g, width, units, rows, columns, slack, flow, count)
     edge_distances(x, y, rows, columns, 0, count, cost)
-    upper = plan_cost(cost, flow, count, n * m // each)
+    upper = plan_cost(cost, flow, count, units)
     return f, g, max(lower, 0.0), upper, rows, columns, cost, flow, count
 
 
@@ -110,7 +113,7 @@ def _refine(x, y, costs, alpha, beta, largest, extent, rtol, bounds):
     potential[:n] = alpha + f
     potential[n : n + m] = beta + g
     settle_potentials(tree, cost, potential)
-    tolerance, limit, pivots = _TOLERANCE * extent, _PIVOTS_A_NODE * (n + m), 0
+    tolerance, limit, pivots = TOLERANCE * extent, PIVOTS_A_NODE * (n + m), 0
     while True:
         most = n + m if rtol > 0 else limit
         made = run_simplex(tree, n, rows, columns, cost, flow, count, potential, tolerance, most)
@@ -138,7 +141,7 @@ def _refine(x, y, costs, alpha, beta, largest, extent, rtol, bounds):
         count = found
     upper = plan_cost(cost, flow, count, units)
     dual = np.mean(potential[:n]) + np.mean(potential[n : n + m])
-    if abs(upper - dual) > _AGREEMENT * extent:
+    if abs(upper - dual) > AGREEMENT * extent:
         return lower, upper, GAVE_UP
     return upper, upper, CERTIFIED
 
@@ -170,7 +173,7 @@ def solve_pair(x, y, x32, y32, xx, yy, rtol, costs, gibbs):
     alpha, beta = np.zeros(n), np.zeros(m)
     extent = math.sqrt(xx.max()) + math.sqrt(yy.max())
     largest, deviation, error = wide_costs(x32, y32, xx, yy, costs)
-    if error > _TIGHT * deviation:
+    if error > TIGHT * deviation:
         near_x, near_y = _centred(x, y)
         largest, deviation = tight_costs(near_x, near_y, alpha, beta, costs)
     bounds = _bounds(x, y, costs, gibbs, alpha, beta, largest, deviation)

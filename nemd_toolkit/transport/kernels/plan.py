@@ -103,13 +103,14 @@ def _cheapest_first(slack, count, width):
 
 @kernel
 @no_type_check
-def greedy_plan(costs, g, width, each_row, each_column, rows, columns, slack, flow, count):
+def greedy_plan(costs, x, y, g, width, units, rows, columns, slack, flow, count):
     """Ship along the cheapest edges first; give the number of edges, new ones appended.
 
-    What the likely edges cannot ship goes over the cheapest edge that is still open, row by row.
+    `units` are shipped in all. What the likely edges cannot ship goes over the cheapest edge that
+    is still open, row by row; costs (n, m), or with no rows where they are at x and y only.
     """
-    n, m = costs.shape
-    supply, demand = np.full(n, each_row, np.int64), np.full(m, each_column, np.int64)
+    n, m = len(x), len(y)
+    supply, demand = np.full(n, units // n, np.int64), np.full(m, units // m, np.int64)
     flow[:count] = 0
     for e in _cheapest_first(slack, count, width):
         shipped = min(supply[rows[e]], demand[columns[e]])
@@ -124,8 +125,9 @@ def greedy_plan(costs, g, width, each_row, each_column, rows, columns, slack, fl
             best, place = np.float32(3e38), 0
             for k in range(left):
                 j = open_columns[k]
-                if costs[i, j] - g[j] < best:
-                    best, place = costs[i, j] - g[j], k
+                here = (costs[i, j] if len(costs) else np.float32(distance(x, y, i, j))) - g[j]
+                if here < best:
+                    best, place = here, k
             j = open_columns[place]
             shipped = min(supply[i], demand[j])
             rows[count], columns[count], flow[count] = i, j, shipped

@@ -7,11 +7,10 @@ import numpy as np
 
 from nemd_toolkit.transport.kernels.compiling import kernel
 from nemd_toolkit.transport.kernels.plan import STRIPE, count_below, distance
+from nemd_toolkit.transport.kernels.settings import UNIT
 from nemd_toolkit.transport.kernels.tree import pivot
 
-__all__ = ["UNIT", "find_missed", "run_simplex"]
-
-UNIT = np.float32(2.0**-22)  # four roundings of float32
+__all__ = ["find_missed", "run_simplex"]
 
 
 @kernel
