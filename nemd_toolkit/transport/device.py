@@ -151,9 +151,10 @@ class _Task:
         places = np.flatnonzero(open_)
         self._refine(batch, plans.only(places, np.zeros(len(places), np.int64)), which, places)
 
-    def _close(self, which: Int64[np.ndarray, " b"]) -> np.ndarray:
+    def _close(self, which: Int64[np.ndarray, " b"]) -> Bool[np.ndarray, " b"]:
         gap = self.upper[which] - self.lower[which]
-        return (gap <= self.rtol * self.lower[which]) & (self.rtol > 0)
+        close: Bool[np.ndarray, " b"] = (gap <= self.rtol * self.lower[which]) & (self.rtol > 0)
+        return close
 
     def _refine(
         self,

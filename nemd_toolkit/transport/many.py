@@ -70,15 +70,15 @@ def pairwise_wasserstein1(
     index = _pair_index(pairs, len(clouds))
     used, places = np.unique(index, return_inverse=True)
     names = [f"cloud {i}" for i in used.tolist()]
-    tensors = [as_cloud(clouds[i], name) for i, name in zip(used.tolist(), names, strict=True)]
+    given = [clouds[i] for i in used.tolist()]
+    tensors = [as_cloud(cloud, name) for cloud, name in zip(given, names, strict=True)]
     dimensions = sorted({cloud.shape[1] for cloud in tensors})
     if len(dimensions) > 1:
         raise InputError(
             f"clouds: expected points of one dimension, got {dimensions}; "
             "embed all with the same layer"
         )
-    device = _gpu([clouds[i] for i in used.tolist()])
-    lower, upper = _solve(tensors, names, places.reshape(index.shape), rtol, device)
+    lower, upper = _solve(tensors, names, places.reshape(index.shape), rtol, _gpu(given))
     return Pairs(pairs=index, cost=lower + (upper - lower) / 2, lower=lower, upper=upper)
 
 

@@ -53,7 +53,7 @@ class Plans:
     ) -> Int64[np.ndarray, "e"]:
         count = np.bincount(edges.pair, minlength=len(self.pairs))
         rank = np.arange(len(edges.pair)) - np.repeat(np.cumsum(count) - count, count)
-        places = (self.first[:-1] + self.held)[edges.pair] + rank
+        places: Int64[np.ndarray, " e"] = (self.first[:-1] + self.held)[edges.pair] + rank
         self.rows[places], self.columns[places] = edges.row, edges.column
         self.cost[places] = cost
         self.held += count
@@ -147,4 +147,6 @@ def _spans(
 ) -> Int64[np.ndarray, " s"]:
     """Every index of start … start + length − 1, span after span."""
     ends = np.cumsum(lengths)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)
+    count = int(ends[-1]) if len(ends) else 0
+    spans: Int64[np.ndarray, " s"] = np.arange(count) + np.repeat(starts - ends + lengths, lengths)
+    return spans
