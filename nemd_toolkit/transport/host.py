@@ -1,14 +1,16 @@
 """Pairs of clouds on the processor's cores, by the compiled kernels."""
 
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int64
 
+from nemd_toolkit.progress import bar
 from nemd_toolkit.sphere import chord
-from nemd_toolkit.transport.clouds import Packed
+from nemd_toolkit.transport.clouds import Packed, pack
 from nemd_toolkit.transport.kernels.pair import solve_pairs
 from nemd_toolkit.transport.kernels.settings import GAVE_UP, WAITING
 from nemd_toolkit.transport.simplex import full_simplex
@@ -32,9 +34,18 @@ def solve_on_host(
     """
     if not len(pairs):
         return np.empty(0), np.empty(0)
+    _load_kernels()
     task = _Task(packed, pairs, rtol)
     in_threads(task.blocks(), task.solver, stop=task.halt, pair=task.broken, advance=advance)
     return task.lower, task.upper
+
+
+@cache
+def _load_kernels() -> None:
+    """Compile the kernels, some 15 seconds once on a machine; half a second from then on."""
+    with bar("preparing transport (the first time compiles it)", 1):
+        cloud = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
+        _Task(pack([cloud, cloud], ["x", "y"]), np.array([[0, 1]]), 0.0).solver()(slice(0, 1))
 
 
 class _Task:

@@ -1,10 +1,25 @@
 """How kernels are compiled."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numba
 
 __all__ = ["kernel", "loose_kernel"]
 
-# IEEE arithmetic, for whatever is compared or certified in float64.
-kernel = numba.njit(cache=True, nogil=True)
-# Sums may be reordered, so that they fill vector registers; inputs must be finite.
-loose_kernel = numba.njit(cache=True, nogil=True, fastmath=True)
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile with IEEE arithmetic, for whatever is compared or certified in float64."""
+    return _compiled(function, fastmath=False)
+
+
+def loose_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile so that sums may be reordered to fill vector registers; inputs must be finite."""
+    return _compiled(function, fastmath=True)
+
+
+def _compiled(function: Callable[..., Any], *, fastmath: bool) -> Callable[..., Any]:
+    try:
+        return numba.njit(function, cache=True, nogil=True, fastmath=fastmath)  # type: ignore[no-any-return]
+    except RuntimeError:  # no folder to keep the result in: compiled anew by every process
+        return numba.njit(function, nogil=True, fastmath=fastmath)  # type: ignore[no-any-return]
