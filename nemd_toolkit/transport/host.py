@@ -52,7 +52,7 @@ class _Task:
     """What the threads share: pairs, results, and whether to stop."""
 
     def __init__(self, packed: Packed, pairs: Int64[np.ndarray, "p 2"], rtol: float) -> None:
-        self.packed, self.pairs, self.rtol = packed, pairs, rtol
+        self.packed, self.pairs, self.rtol = packed, pairs, float(rtol)  # one type: compiled once
         self.lower, self.upper = np.empty(len(pairs)), np.empty(len(pairs))
         self.state = np.full(len(pairs), WAITING)
         self.stop = np.zeros(1, np.int64)
