@@ -6,6 +6,7 @@ Also the floor: a float32 matrix product for each pair. Nothing of ours is used 
 import multiprocessing as mp
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import Synchronized
 from types import TracebackType
 from typing import Any
@@ -60,26 +61,30 @@ def sample_pairs(
 class TwoProcesses:
     """Two processes, one thread each, that share a list of pairs: whoever is free takes the next.
 
-    Clouds are sent beforehand by `load`; `solve` is what is timed.
+    Clouds are sent beforehand by `load`, the first of which starts the processes; `solve` is what
+    is timed.
     """
 
     def __init__(self) -> None:
-        context = mp.get_context("spawn")
-        self._next = context.Value("q", 0)
-        ends = [context.Pipe() for _ in range(_PROCESSES)]
-        self._pipes = [here for here, _ in ends]
-        self._processes = [
-            context.Process(target=_serve, args=(there, self._next), daemon=True)
-            for _, there in ends
-        ]
-        for process in self._processes:
-            process.start()
-        for _, there in ends:
-            there.close()  # so that a dead process ends the wait instead of prolonging it
+        self._context = mp.get_context("spawn")
+        self._next = self._context.Value("q", 0)
+        self._pipes: list[Connection] = []
+        self._processes: list[SpawnProcess] = []
         self._count = 0
+
+    def _start(self) -> None:
+        for _ in range(_PROCESSES):
+            here, there = self._context.Pipe()
+            process = self._context.Process(target=_serve, args=(there, self._next), daemon=True)
+            process.start()
+            there.close()  # so that a dead process ends the wait instead of prolonging it
+            self._pipes.append(here)
+            self._processes.append(process)
 
     def load(self, clouds: Sequence[Cloud], pairs: NDArray[np.int64]) -> None:
         """Send clouds and pairs, and wait until both processes have them."""
+        if not self._processes:
+            self._start()
         self._count = len(pairs)
         for pipe in self._pipes:
             pipe.send((clouds, pairs))

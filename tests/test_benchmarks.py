@@ -36,7 +36,14 @@ def tiny(module):
     return benchmark.Row("B1", "tiny", partial(benchmark.compare, clouds=clouds, targets=targets))
 
 
-def test_a_run_is_written_drawn_and_tabled(module, tiny, tmp_path, capsys):
+@pytest.fixture
+def fast_processes(module, monkeypatch):
+    """Let new processes import POT without torch, which takes them seconds; this one keeps it."""
+    module("transport_baseline")
+    monkeypatch.setenv("POT_BACKEND_DISABLE_PYTORCH", "1")
+
+
+def test_a_run_is_written_drawn_and_tabled(module, tiny, fast_processes, tmp_path, capsys):
     benchmark = module("transport")
     command = ["run", "--seed", "3", "--repeats", "1", "--out", str(tmp_path)]
     other = benchmark.Row("B8", "other", lambda _: {"kind": "scale", "checks": [CHECK]})
@@ -127,7 +134,7 @@ def test_a_target_holds_in_the_median_or_in_every_repeat(module, statistic, pass
     }
 
 
-def test_both_processes_give_every_cost_in_its_place(module):
+def test_both_processes_give_every_cost_in_its_place(module, fast_processes):
     baseline = module("transport_baseline")
     rng = np.random.default_rng(0)
     clouds = [rng.standard_normal((n, 3)) for n in (1, 5, 9, 4)]
@@ -188,8 +195,10 @@ def test_fashion_mnist_without_its_folder_is_refused(module):
         module("transport_data").fashion_clusters(0, folder=None, k=2, count=5)
 
 
-def test_peers_are_measured_or_skipped_by_name(module):
+def test_peers_are_measured_or_skipped_by_name(module, monkeypatch):
     peers, data = module("transport_peers"), module("transport_data")
+    monkeypatch.setattr(peers, "CORES", 1)  # torch's threads spin when others want the cores
+    monkeypatch.setattr(peers, "_REPEATS", 1)
     clouds = partial(data.von_mises_fisher, count=3, sizes=(6, 6), dim=4, resultant=0.5)
     document = peers.measure_peers(0, {("B1", "tiny"): clouds})
     [row] = document["rows"]
