@@ -111,7 +111,7 @@ class Shares:
         cost: Float64[np.ndarray, " m"],
         fitted: Fit,
         edges: Float64[np.ndarray, " e"],
-        counts: Float64[np.ndarray, " b"],
+        counts: Int64[np.ndarray, " b"],
         largest: float,
     ) -> None:
         step = float(edges[1] - edges[0])
