@@ -1,6 +1,8 @@
-"""How kernels are compiled."""
+"""How kernels are compiled, and kept on disk."""
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -18,7 +20,17 @@ def loose_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return _compiled(function, fastmath=True)
 
 
+def _sources() -> str:
+    """Digest of all kernels. Numba looks only at a function's own file, not at what it calls."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+_VERSION = _sources()
+
+
 def _compiled(function: Callable[..., Any], *, fastmath: bool) -> Callable[..., Any]:
+    function.__qualname__ += f"_{_VERSION}"  # names the file of compiled code
     try:
         return numba.njit(function, cache=True, nogil=True, fastmath=fastmath)  # type: ignore[no-any-return]
     except RuntimeError:  # no folder to keep the result in: compiled anew by every process

@@ -21,7 +21,7 @@ __all__ = [
 
 WAITING, CERTIFIED, GAVE_UP = 0, 1, 2  # states of a pair
 
-FIRST, LAST = 0.4, 0.05  # regularisation, in standard deviations of the costs, halved in between
+FIRST, LAST = 0.2, 0.05  # regularisation, in standard deviations of the costs, halved in between
 PASSES, LAST_PASSES = 4, 8  # Sinkhorn passes at each, and at the last
 WIDTH = 0.25  # reduced cost of likely edges, in the same standard deviations
 EDGES_A_NODE = 8  # likely edges, at most
