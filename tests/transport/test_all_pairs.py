@@ -52,7 +52,7 @@ def useless():
     return moments, np.random.default_rng(4).lognormal(sigma=0.5, size=len(cost))
 
 
-def estimated(family, seed, relative_error=0.5):
+def estimated(family, seed, relative_error=0.5, levels=LEVELS):
     """Estimate with a solver that looks costs up; np.triu_indices gives their order."""
     moments, cost = family()
     table = np.zeros((100, 100))
@@ -63,7 +63,7 @@ def estimated(family, seed, relative_error=0.5):
         return Pairs(pairs=pairs, cost=known, lower=known, upper=known)
 
     return estimate_all_pairs(
-        moments, solve, relative_error=relative_error, quantiles=LEVELS, seed=seed
+        moments, solve, relative_error=relative_error, quantiles=levels, seed=seed
     )
 
 
@@ -90,6 +90,14 @@ def test_intervals_cover_what_all_pairs_say_as_often_as_they_claim(family):
     assert fewest <= covered[0] <= most  # within 95 ± 2 %
     assert (covered[1:] >= fewest).all()
     assert (covered[2:5] <= binom.ppf(0.9995, repeats, 0.98)).all()  # tails may be wider
+
+
+def test_a_tail_that_the_sample_hardly_shows_is_covered_by_the_prediction():
+    truth = np.quantile(line()[1], 0.98, method="inverted_cdf")
+    covered = sum(
+        holds(estimated(line, seed, levels=(0.98,)).quantiles[0], truth) for seed in range(100)
+    )
+    assert covered >= binom.ppf(0.0005, 100, 0.95)  # 82 of 100 by the sample's variance alone
 
 
 @pytest.mark.parametrize("family", [line, useless])
@@ -204,6 +212,18 @@ def test_one_odd_cloud_among_equal_ones_stays_within_the_interval():
     truth = 40 * 3.0 / (41 * 40 / 2)
     found = [all_pairs_wasserstein1([cloud] * 40 + [other], seed=seed) for seed in range(20)]
     assert all(holds(f.mean, truth) for f in found)
+
+
+def test_features_that_vary_by_rounding_only_predict_nothing():
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(6, 2)) * [3.0, 1.0]
+    base -= base.mean(axis=0)
+    turns = [np.array([[c, -s], [s, c]]) for c, s in rng.normal(size=(60, 2))]
+    clouds = [base @ turn / np.sqrt(np.linalg.det(turn)) + 1e3 for turn in turns]
+    truth = pairwise_wasserstein1(clouds).cost.mean()
+    found = [all_pairs_wasserstein1(clouds, relative_error=1.0, seed=seed) for seed in range(40)]
+    assert max(f.explained for f in found) == 0
+    assert sum(holds(f.mean, truth) for f in found) >= binom.ppf(0.0005, 40, 0.95)
 
 
 def test_twins_and_clouds_of_equal_spread_leave_finite_numbers():
