@@ -54,6 +54,7 @@ from threadpoolctl import threadpool_limits
 from transport_baseline import BASELINE, TwoProcesses
 from transport_compare import Setting, Target, compare
 from transport_data import digit_classes, digit_clusters, fashion_clusters, von_mises_fisher
+from transport_large import huge, thousand
 from transport_peers import installed_version, measure_peers
 from transport_plot import as_markdown, draw, peers_as_markdown
 
@@ -75,7 +76,7 @@ class Row(NamedTuple):
 
 
 def rows(fashion_mnist: str | None = None) -> tuple[Row, ...]:
-    """Give the table; more kinds of rows (B8, B9) are functions beside `compare`."""
+    """Give the table."""
     return (
         _vmf_row("B1", 200, (50, 50), 128, 0.7, _at_least(8, 8)),
         _vmf_row("B2", 100, (40, 160), 128, 0.7, _at_least(3, 6)),
@@ -92,6 +93,8 @@ def rows(fashion_mnist: str | None = None) -> tuple[Row, ...]:
             "Fashion-MNIST, 10,000 images, K=100 clusters",
             _data_row(partial(fashion_clusters, folder=fashion_mnist, k=100, count=10_000)),
         ),
+        Row("B8", "K=1000, n=40–60, d=128, r=0.7", thousand),
+        Row("B9", "K=25,000, 1.28 million points memory-mapped, d=128, r=0.7", huge),
     )
 
 

@@ -20,13 +20,26 @@ from nemd_toolkit.prototypes import (
     prototypes_from_vectors,
 )
 from nemd_toolkit.report.analysis import Analysis
-from nemd_toolkit.transport import Pairs, Transport, pairwise_wasserstein1, wasserstein1
+from nemd_toolkit.transport import (
+    AllPairs,
+    MemberClouds,
+    Nearest,
+    Pairs,
+    Transport,
+    all_pairs_wasserstein1,
+    nearest_clouds,
+    pairwise_wasserstein1,
+    wasserstein1,
+)
 
 __all__ = [
+    "AllPairs",
     "Analysis",
     "Checkpoint",
     "Embeddings",
     "InputError",
+    "MemberClouds",
+    "Nearest",
     "Nemd",
     "NemdError",
     "NotOptimal",
@@ -36,10 +49,12 @@ __all__ = [
     "Transport",
     "UnknownLayout",
     "UnsafeFile",
+    "all_pairs_wasserstein1",
     "analyze",
     "embed",
     "fit_prototypes",
     "load_embeddings",
+    "nearest_clouds",
     "nemd",
     "pairwise_wasserstein1",
     "prototypes_from_checkpoint",
