@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from nemd_toolkit.transport.clouds import as_cloud
-from nemd_toolkit.transport.kernels.quick import quick_bounds
+from nemd_toolkit.transport.kernels.quick import TILE, quick_bounds
 from nemd_toolkit.transport.moments import Moments
 from nemd_toolkit.transport.workers import in_threads
 
@@ -109,13 +109,13 @@ def quick_lower_bounds(
 ) -> Float64[np.ndarray, "r c"]:
     """Bounds from all points of the wanted pairs of clouds, 0 elsewhere; on torch's threads.
 
-    Each thread holds 4 bytes times the largest n·m.
+    Each thread holds some 8 bytes times the largest n·m.
     """
     lower, stop = np.zeros(wanted.shape), np.zeros(1, np.int64)
     right = (columns.points, columns.squares, columns.starts)
 
     def solver() -> Callable[[slice], None]:
-        scratch = np.empty(rows.largest * columns.largest, np.float32)
+        scratch = np.empty(rows.largest * max(columns.largest, TILE), np.float32)
 
         def solve(block: slice) -> None:
             left = (rows.points, rows.squares, rows.starts[block.start : block.stop + 1])
