@@ -50,8 +50,8 @@ def test_commands_run_and_print(line, workplace, monkeypatch, capsys):
 
 def test_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    [block] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(block, "README.md", "exec"), {})
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile("".join(blocks), "README.md", "exec"), {})
     assert (tmp_path / "report" / "report.html").exists()
 
 
