@@ -55,14 +55,13 @@ class Near:
         frame: Frame,
     ) -> "Near":
         """Read the clouds `which`."""
-        near, squares = [], []
-        for k in which.tolist():
-            points = as_cloud(clouds[k], f"cloud {k}").numpy() - frame.origin
-            points = np.ldexp(points, -frame.exponent)
-            near.append(points.astype(np.float32))
-            squares.append(np.square(points).sum(axis=1).astype(np.float32))
-        starts = np.cumsum([0, *(len(points) for points in near)], dtype=np.int64)
-        return cls(points=np.concatenate(near), squares=np.concatenate(squares), starts=starts)
+        read = [as_cloud(clouds[k], f"cloud {k}").numpy() for k in which.tolist()]
+        starts = np.cumsum([0, *(len(points) for points in read)], dtype=np.int64)
+        points = np.concatenate(read)
+        points -= frame.origin
+        np.ldexp(points, -frame.exponent, out=points)
+        squares = np.einsum("nd,nd->n", points, points).astype(np.float32)
+        return cls(points=points.astype(np.float32), squares=squares, starts=starts)
 
     @property
     def largest(self) -> int:

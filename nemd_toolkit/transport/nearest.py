@@ -33,9 +33,9 @@ from nemd_toolkit.transport.moments import Moments, cloud_moments
 
 __all__ = ["Nearest", "nearest_clouds"]
 
-_LEFT_OUT, _CENTROIDS, _POINTS, _INTERVAL, _SOLVED = range(-1, 4)  # what bounds a candidate
+_LEFT_OUT, _BOUNDED, _INTERVAL, _SOLVED = range(-1, 3)  # what is known of a candidate
 _TIE = 1e-10  # of a query's spread and cost: costs closer than this are a tie
-_SEEDS = 8  # candidates a query that get an interval first; 4…16 cost the same
+_SEEDS = 8  # candidates a query that get an interval first; ours
 _ENTRIES = 2**23  # of the matrix of lower bounds: 67 MB
 _HELD = 2**23  # coordinates of clouds held at a time
 _CHUNK = 2**20  # coordinates of candidates bounded at a time: 4 MB of float32
@@ -45,7 +45,7 @@ _CHUNK = 2**20  # coordinates of candidates bounded at a time: 4 MB of float32
 class Nearest:
     """Nearest other cloud of each query, and the work that it took.
 
-    Where `certified`, no cloud is nearer than `index`, and `cost` = `lower` is that distance.
+    Where `certified`, no other cloud is nearer than `index` (ties aside), and `lower` = `cost`.
     Elsewhere (only with a budget) the distance to the nearest cloud lies in `lower`…`cost`.
     """
 
@@ -158,7 +158,7 @@ class _Search:
         squared = squared_distances(moments.means, queries)
         self.lower = centroid_bounds(squared, moments, queries, frame)
         self.lower[rows, queries] = np.inf
-        self.stage: Int8[np.ndarray, "q k"] = np.full((len(queries), count), _CENTROIDS, np.int8)
+        self.stage: Int8[np.ndarray, "q k"] = np.full((len(queries), count), _BOUNDED, np.int8)
         squared += np.square(moments.spreads) + np.square(moments.spreads[queries])[:, None]
         squared[rows, queries] = np.inf
         near = min(count - 1, max(_SEEDS, most or 0))
@@ -166,7 +166,7 @@ class _Search:
         if most is not None and most < count - 1:
             order = _sorted_rows(order, squared)[:, :most]
             self.stage[:] = _LEFT_OUT
-            np.put_along_axis(self.stage, order, _CENTROIDS, axis=1)
+            np.put_along_axis(self.stage, order, _BOUNDED, axis=1)
         self.seeds = _sorted_rows(order, squared)[:, :_SEEDS]
         self.upper = np.full(len(queries), np.inf)
         self.cost = np.full(len(queries), np.inf)  # least exact cost, of the cloud `index`
@@ -195,7 +195,7 @@ class _Search:
 
     def bound_by_points(self, advance: Callable[[int], None]) -> None:
         """Bound all open candidates quickly; a pair of two queries once."""
-        wanted = self.open() & (self.stage == _CENTROIDS)
+        wanted = self.open() & (self.stage == _BOUNDED)
         among = wanted[:, self.queries]
         wanted[:, self.queries] = np.triu(among | among.T)
         needed = np.flatnonzero(wanted.any(axis=0))

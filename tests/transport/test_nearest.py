@@ -120,6 +120,18 @@ def test_no_bound_is_above_the_cost(seed, spread, offset, scale, dim):
     assert (quick <= exact + room)[np.isfinite(exact)].all()
 
 
+@pytest.mark.parametrize("height", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("size", [3, 300, 1500])
+def test_sums_of_many_equal_potentials_do_not_lift_a_bound(size, height):
+    # two heaps, moved up: the bound is tight, and sums in float32 would be above it
+    heaps = np.repeat(np.eye(3)[:2], size, axis=0)
+    clouds = [heaps, heaps + height * np.eye(3)[2]]
+    frame, every = Frame.of(cloud_moments(clouds), heaps), np.arange(2)
+    near = Near.read(clouds, every, frame)
+    quick = quick_lower_bounds(near, near, np.eye(2, k=1, dtype=bool), frame)[0, 1]
+    assert 0.999 * height < quick <= height
+
+
 def test_the_quick_bound_is_near_and_far_above_relaxed_transport():
     clouds = groups(21, count=8, dim=64)
     exact, every = full_matrix(clouds), np.arange(8)
