@@ -75,8 +75,8 @@ def nearest_clouds(
     most: a budget, candidates a query that are looked at beyond their centroid (those that moments
     predict to be nearest). Whether that proves the answer is said for each query.
 
-    Clouds are read when needed, so `MemberClouds` over a memory-mapped array will do. Memory: twice
-    150 MB for bounds, 0.5 GB for clouds, K·d numbers for means. Works on torch's threads.
+    Clouds are read when needed, so `MemberClouds` over a memory-mapped array will do. Memory: some
+    0.3 GB for bounds, as much for clouds, K·d numbers for means. Works on torch's threads.
 
     Raises InputError for unusable clouds, fewer than two, queries that are not distinct indices,
     and a budget below 1; NotOptimal naming the pair.
