@@ -47,7 +47,7 @@ class Packed:
 
 def as_cloud(points: ArrayLike | Tensor, name: str) -> Float[Tensor, "n d"]:
     """Give points as a finite float64 (n, d) tensor with n ≥ 1, or raise InputError."""
-    cloud = torch.as_tensor(points if isinstance(points, Tensor) else np.asarray(points))
+    cloud = points if isinstance(points, Tensor) else _as_tensor(points, name)
     if cloud.ndim != 2 or 0 in cloud.shape or cloud.is_complex():
         raise InputError(
             f"{name}: expected a real (n, d) array with n ≥ 1, got shape {tuple(cloud.shape)}; "
@@ -56,6 +56,16 @@ def as_cloud(points: ArrayLike | Tensor, name: str) -> Float[Tensor, "n d"]:
     cloud = cloud.detach().cpu().double()
     require_finite(cloud, name=name)
     return cloud
+
+
+def _as_tensor(points: ArrayLike, name: str) -> Tensor:
+    array = np.asarray(points)
+    if array.dtype.kind not in "fiubc":
+        raise InputError(f"{name}: expected numbers, got {array.dtype}; give an (n, d) array")
+    if array.dtype.kind == "c":
+        return torch.from_numpy(array.astype(np.complex128))
+    # read-only, memory-mapped and reversed arrays are nothing for torch: those are copied
+    return torch.from_numpy(np.require(array, np.float64, ["C", "W"]))
 
 
 def pack(clouds: Sequence[Float[Tensor, "_ _"]], names: Sequence[str]) -> Packed:

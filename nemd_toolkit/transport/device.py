@@ -145,7 +145,7 @@ class _Task:
             self.packed, self.pairs[which], _flat(batch, f, g), batch.extent.double().cpu().numpy()
         )
         plans.start(edges, slack, width)
-        self.lower[which], self.upper[which] = lower, plans.upper
+        self.lower[which], self.upper[which] = np.minimum(lower, plans.upper), plans.upper
         open_ = ~host & ~self._close(which)
         self.done[which] = ~host & ~open_
         places = np.flatnonzero(open_)
@@ -167,6 +167,7 @@ class _Task:
         while len(places) and not self.stopped:
             plans.improve()
             self.upper[which[places]] = plans.upper
+            self.lower[which[places]] = np.minimum(self.lower[which[places]], plans.upper)
             able = plans.state == CERTIFIED
             close = able & self._close(which[places])
             edges, cost = plans.missing(_near_edges(batch, plans, places))
@@ -209,7 +210,7 @@ def _low_costs(
         columns=columns,
         extent=extent,
         deviation=torch.maximum(deviation, (1e-9 * extent).clamp_min(1e-25)),
-        tight=error > TIGHT * deviation,
+        tight=error >= TIGHT * deviation,
     )
 
 

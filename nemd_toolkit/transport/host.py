@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float32, Float64, Int64
 
 from nemd_toolkit.progress import bar
-from nemd_toolkit.sphere import chord
 from nemd_toolkit.transport.clouds import Packed, pack
+from nemd_toolkit.transport.kernels.full import all_costs
 from nemd_toolkit.transport.kernels.pair import solve_pairs
 from nemd_toolkit.transport.kernels.settings import GAVE_UP, WAITING
 from nemd_toolkit.transport.simplex import full_simplex
@@ -85,9 +85,14 @@ class _Task:
             self.stop,
         )
         for k in np.flatnonzero(self.state[block] == GAVE_UP) + block.start:
-            p, q = self.pairs[k].tolist()
-            costs = chord(torch.from_numpy(packed.cloud(p)), torch.from_numpy(packed.cloud(q)))
-            self.lower[k] = self.upper[k] = full_simplex(costs.numpy(), packed.name(p, q))
+            self.lower[k] = self.upper[k] = self._solve_fully(*self.pairs[k].tolist())
+
+    def _solve_fully(self, p: int, q: int) -> float:
+        x, y = self.packed.cloud(p), self.packed.cloud(q)
+        centre = x.mean(axis=0)
+        costs = all_costs(x, y, x - centre, y - centre)
+        scale = float(costs.max()) or 1.0
+        return scale * full_simplex(costs / scale, self.packed.name(p, q))
 
     def halt(self) -> None:
         """Let running kernels return after their present pair."""

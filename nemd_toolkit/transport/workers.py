@@ -6,8 +6,9 @@ of threads is torch's (`torch.set_num_threads`, OMP_NUM_THREADS).
 """
 
 import queue
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 
 import scipy.linalg.cython_blas  # noqa: F401  (the kernels' BLAS: loaded before it is limited)
@@ -17,6 +18,10 @@ from threadpoolctl import ThreadpoolController
 from nemd_toolkit.errors import NemdError, NotOptimal
 
 __all__ = ["in_threads"]
+
+
+# One caller at a time: two would leave BLAS with the limit of the other.
+_LOCK = threading.Lock()
 
 
 @cache
@@ -60,12 +65,13 @@ def in_threads(
             advance(block.stop - block.start)
 
     workers = min(torch.get_num_threads(), len(blocks))
-    with _blas().limit(limits=1), ThreadPoolExecutor(workers, "transport") as pool:
-        futures = [pool.submit(work) for _ in range(workers)]
+    futures: list[Future[None]] = []
+    with _LOCK, _blas().limit(limits=1), ThreadPoolExecutor(workers, "transport") as pool:
         try:
+            futures += [pool.submit(work) for _ in range(workers)]
             wait(futures, return_when="FIRST_EXCEPTION")
         finally:
-            if not all(future.done() for future in futures):
+            if not (len(futures) == workers and all(future.done() for future in futures)):
                 stop()
             while not todo.empty():
                 todo.get_nowait()

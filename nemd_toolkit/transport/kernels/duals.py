@@ -17,6 +17,7 @@ from nemd_toolkit.transport.kernels.compiling import kernel, loose_kernel
 __all__ = ["column_minima", "entropic_duals", "row_minima"]
 
 _LANES = 32
+_APART = 256
 _HUGE = np.float32(3e38)
 _TINY = np.float32(1e-30)
 
@@ -24,7 +25,7 @@ _TINY = np.float32(1e-30)
 @loose_kernel
 @no_type_check
 def _exp(x):
-    """e^x in float32 for x in [-87, 87], relative error 3e-7; vectorises, unlike math.exp."""
+    """e^x in float32, x in [−87, 87], to 3e-7 + 1.2e-7·|x| of itself; unlike math's, vectorises."""
     t = max(x, np.float32(-87.0)) * np.float32(1.4426950408889634)
     whole = math.floor(t)
     r = t - np.float32(whole)  # 2^r on [0, 1): minimax polynomial of degree 5
@@ -108,7 +109,11 @@ def entropic_duals(costs, gibbs, first, last, passes, last_passes, f, g):
     first, last: regularisation, in units of cost, halved from one to the other.
     """
     n, m = costs.shape
-    u, v, sums = np.empty(n, np.float32), np.empty(m, np.float32), np.empty(m, np.float32)
+    # Far apart: where two meet in memory, compiled code falls back on a loop that rounds otherwise
+    space = np.empty(n + 2 * m + 4 * _APART, np.float32)
+    u = space[_APART : _APART + n]
+    v = space[2 * _APART + n : 2 * _APART + n + m]
+    sums = space[3 * _APART + n + m : 3 * _APART + n + 2 * m]
     f[:] = np.float32(0)
     column_minima(costs, f, g)
     eps = first

@@ -4,10 +4,11 @@
 2. feasible dual potentials: a lower bound (duals);
 3. a greedy plan over the edges of small reduced cost: an upper bound (plan);
 4. the network simplex over those edges (simplex, tree);
-5. a look at all edges for missed ones, and back to 4 while there are any.
+5. a look at all edges for missed ones, and back to 4 while there are few;
+6. the network simplex over all edges, where there are many (full).
 
-What ends 5 is the certificate: all n·m reduced costs are ≥ −tolerance, and plan and potentials have
-the same value.
+What ends 5 and 6 is the certificate: all n·m reduced costs are ≥ −tolerance, and plan and
+potentials have the same value.
 """
 
 import math
@@ -17,6 +18,7 @@ import numpy as np
 
 from nemd_toolkit.transport.kernels.compiling import kernel
 from nemd_toolkit.transport.kernels.duals import entropic_duals
+from nemd_toolkit.transport.kernels.full import all_costs, run_full_simplex, tree_edges
 from nemd_toolkit.transport.kernels.low_costs import tight_costs, wide_costs
 from nemd_toolkit.transport.kernels.plan import (
     distance,
@@ -35,6 +37,8 @@ from nemd_toolkit.transport.kernels.settings import (
     LAST_PASSES,
     PASSES,
     PIVOTS_A_NODE,
+    PIVOTS_OVER_ALL,
+    ROUNDS,
     TIGHT,
     TOLERANCE,
     UNIT,
@@ -44,14 +48,6 @@ from nemd_toolkit.transport.kernels.simplex import find_missed, run_simplex
 from nemd_toolkit.transport.kernels.tree import plant, settle_potentials
 
 __all__ = ["solve_pair", "solve_pairs"]
-
-
-@kernel
-@no_type_check
-def _grown(array, used):
-    wider = np.empty(2 * len(array), array.dtype)
-    wider[:used] = array[:used]
-    return wider
 
 
 @kernel
@@ -88,7 +84,7 @@ def _bounds(x, y, costs, gibbs, alpha, beta, largest, deviation):
     scale = max(deviation, 1e-9 * largest, 1e-25)
     entropic_duals(costs, gibbs, FIRST * scale, LAST * scale, PASSES, LAST_PASSES, f, g)
     rounding = UNIT * (largest + np.abs(g).max())
-    lower = np.mean(alpha) + np.sum(f) / n + np.mean(beta) + np.sum(g) / m - rounding
+    lower = np.mean(alpha + f) + np.mean(beta + g) - rounding  # in float64
     room = (EDGES_A_NODE + 4) * (n + m)
     rows, columns = np.empty(room, np.int32), np.empty(room, np.int32)
     flow, cost = np.empty(room, np.int64), np.empty(room)
@@ -98,7 +94,7 @@ def _bounds(x, y, costs, gibbs, alpha, beta, largest, deviation):
     count = greedy_plan(costs, x, y, g, width, units, rows, columns, slack, flow, count)
     edge_distances(x, y, rows, columns, 0, count, cost)
     upper = plan_cost(cost, flow, count, units)
-    return f, g, max(lower, 0.0), upper, rows, columns, cost, flow, count
+    return f, g, max(min(lower, upper), 0.0), upper, rows, columns, cost, flow, count
 
 
 @kernel
@@ -107,39 +103,68 @@ def _refine(x, y, costs, alpha, beta, largest, extent, rtol, bounds):
     """Pivot to the optimum over all edges, or until the plan is within rtol of the lower bound."""
     n, m = costs.shape
     f, g, lower, upper, rows, columns, cost, flow, count = bounds
-    units = n * m // math.gcd(n, m)
+    units, tolerance = n * m // math.gcd(n, m), TOLERANCE * extent
     tree = plant(n, m, rows, columns, flow, count)
     potential = np.zeros(n + m + 1)
     potential[:n] = alpha + f
     potential[n : n + m] = beta + g
     settle_potentials(tree, cost, potential)
-    tolerance, limit, pivots = TOLERANCE * extent, PIVOTS_A_NODE * (n + m), 0
-    while True:
-        most = n + m if rtol > 0 else limit
+    most = n + m if rtol > 0 else PIVOTS_A_NODE * (n + m)
+    pivots, rounds = 0, 0
+    while rounds < ROUNDS and pivots < PIVOTS_A_NODE * (n + m):
         made = run_simplex(tree, n, rows, columns, cost, flow, count, potential, tolerance, most)
         pivots += made
         if rtol > 0:
             upper = plan_cost(cost, flow, count, units)
             if upper - lower <= rtol * lower:
-                return lower, upper, CERTIFIED
-        if pivots >= limit:
-            return lower, upper, GAVE_UP
+                return min(lower, upper), upper, CERTIFIED
         if made == most:
             continue
         settle_potentials(tree, cost, potential)
-        while True:
-            found = find_missed(
-                costs, alpha, beta, x, y, potential, largest, tolerance, rows, columns, cost, count
-            )
-            if found >= 0:
-                break
-            rows, columns = _grown(rows, count), _grown(columns, count)
-            cost, flow = _grown(cost, count), _grown(flow, count)
+        rounds += 1
+        found = find_missed(
+            costs, alpha, beta, x, y, potential, largest, tolerance, rows, columns, cost, count
+        )
         if found == count:
+            return _verdict(potential, n, m, plan_cost(cost, flow, count, units), lower, extent)
+        if found < 0:
             break
         flow[count:found] = 0
         count = found
-    upper = plan_cost(cost, flow, count, units)
+    return _refine_fully(
+        x, y, tree, rows, columns, cost, flow, potential, lower, extent, rtol, units
+    )
+
+
+@kernel
+@no_type_check
+def _refine_fully(x, y, tree, rows, columns, cost, flow, potential, lower, extent, rtol, units):
+    """Do as _refine, from the tree that it reached, with all edges' costs."""
+    n, m = len(x), len(y)
+    near_x, near_y = _centred(x, y)
+    costs = all_costs(x, y, near_x, near_y)
+    rows, columns, cost, flow, held = tree_edges(tree, rows, columns, cost, flow)
+    tolerance, limit, pivots = TOLERANCE * extent, PIVOTS_OVER_ALL * (n + m), 0
+    while pivots <= limit:
+        made = run_full_simplex(
+            tree, costs, x, y, rows, columns, cost, flow, held, potential, tolerance, n + m
+        )
+        pivots += made
+        rows, columns, cost, flow, held = tree_edges(tree, rows, columns, cost, flow)
+        upper = plan_cost(cost, flow, held, units)
+        if rtol > 0 and upper - lower <= rtol * lower:
+            return min(lower, upper), upper, CERTIFIED
+        if made == 0:
+            return _verdict(potential, n, m, upper, lower, extent)
+        if made < n + m:
+            settle_potentials(tree, cost, potential)
+    return lower, upper, GAVE_UP
+
+
+@kernel
+@no_type_check
+def _verdict(potential, n, m, upper, lower, extent):
+    """Exact, where the plan costs what the potentials are worth."""
     dual = np.mean(potential[:n]) + np.mean(potential[n : n + m])
     if abs(upper - dual) > AGREEMENT * extent:
         return lower, upper, GAVE_UP
@@ -160,6 +185,15 @@ def _centred(x, y):
 
 @kernel
 @no_type_check
+def _longest(x):
+    most = 0.0
+    for i in range(len(x)):
+        most = max(most, np.sum(x[i] * x[i]))
+    return math.sqrt(most)
+
+
+@kernel
+@no_type_check
 def solve_pair(x, y, x32, y32, xx, yy, rtol, costs, gibbs):
     """Give (lower, upper, state) of W1; lower = upper when solved.
 
@@ -173,13 +207,14 @@ def solve_pair(x, y, x32, y32, xx, yy, rtol, costs, gibbs):
     alpha, beta = np.zeros(n), np.zeros(m)
     extent = math.sqrt(xx.max()) + math.sqrt(yy.max())
     largest, deviation, error = wide_costs(x32, y32, xx, yy, costs)
-    if error > TIGHT * deviation:
+    if error >= TIGHT * deviation:
         near_x, near_y = _centred(x, y)
+        extent = _longest(near_x) + _longest(near_y)
         largest, deviation = tight_costs(near_x, near_y, alpha, beta, costs)
     bounds = _bounds(x, y, costs, gibbs, alpha, beta, largest, deviation)
     lower, upper = bounds[2], bounds[3]
     if rtol > 0 and upper - lower <= rtol * lower:
-        return lower, upper, CERTIFIED
+        return min(lower, upper), upper, CERTIFIED
     return _refine(x, y, costs, alpha, beta, largest, extent, rtol, bounds)
 
 

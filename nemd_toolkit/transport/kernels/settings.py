@@ -10,8 +10,11 @@ __all__ = [
     "GAVE_UP",
     "LAST",
     "LAST_PASSES",
+    "MISSED_A_NODE",
     "PASSES",
     "PIVOTS_A_NODE",
+    "PIVOTS_OVER_ALL",
+    "ROUNDS",
     "TIGHT",
     "TOLERANCE",
     "UNIT",
@@ -28,5 +31,8 @@ EDGES_A_NODE = 8  # likely edges, at most
 TIGHT = 0.05  # float32 serves while its error stays below this part of the same
 TOLERANCE = 1e-12  # of the clouds' extent: reduced costs above −this count as non-negative
 AGREEMENT = 1e-10  # of the clouds' extent: between plan and potentials, at the end
-PIVOTS_A_NODE = 60  # beyond it a pair is handed on
+ROUNDS = 6  # of looking for missed edges, at most; then all edges are kept
+MISSED_A_NODE = 1.2  # or as soon as this many were missed
+PIVOTS_A_NODE = 4  # or after this many pivots
+PIVOTS_OVER_ALL = 200  # pivots a node over all edges, at most; then the pair is handed to POT
 UNIT = np.float32(2.0**-22)  # four roundings of float32

@@ -7,7 +7,7 @@ import numpy as np
 
 from nemd_toolkit.transport.kernels.compiling import kernel
 from nemd_toolkit.transport.kernels.plan import STRIPE, count_below, distance
-from nemd_toolkit.transport.kernels.settings import UNIT
+from nemd_toolkit.transport.kernels.settings import MISSED_A_NODE, UNIT
 from nemd_toolkit.transport.kernels.tree import pivot
 
 __all__ = ["find_missed", "run_simplex"]
@@ -50,9 +50,10 @@ def find_missed(
     """Look at all n·m edges; append the worst of each stripe that is below −tolerance to the lists.
 
     The lower bounds (float32, at most `largest`) sort out nearly all; what comes within their
-    rounding is computed from x and y in float64. Gives the new count, or −1 if lists are too short.
+    rounding is computed from x and y in float64. Gives the new count, or −1 for too many.
     """
     n, m = costs.shape
+    most = min(len(rows), count + int(MISSED_A_NODE * (n + m)))
     f, g = np.empty(n, np.float32), np.empty(m, np.float32)
     for i in range(n):
         f[i] = np.float32(potential[i] - alpha[i])
@@ -71,7 +72,7 @@ def find_missed(
                     true = distance(x, y, i, j)
                     reduced = true - potential[i] - potential[n + j]
                     if reduced < worst:
-                        if count == len(rows):
+                        if count == most:
                             return -1
                         rows[count], columns[count], cost[count] = i, j, true
                         worst = reduced
