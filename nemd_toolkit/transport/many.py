@@ -56,7 +56,8 @@ def pairwise_wasserstein1(
 
     Works on torch's number of threads, and on the GPU where all the clouds lie on one (the same
     numbers to 1e-10, intervals of the same kind). Memory: 12 bytes a coordinate of the clouds that
-    `pairs` names (only those are read), and for each thread 8 bytes times the largest n·m.
+    `pairs` names (only those are read), and for each thread 8 bytes times the largest n·m, 16 for
+    pairs whose optimal edges are hard to guess.
 
     Raises InputError for an unusable cloud or pair, NotOptimal naming the pair. Source: entropic
     potentials (Cuturi 2013), network simplex with column generation (Peyré & Cuturi 2019, §3.5).
