@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,13 +16,15 @@ from nemd_toolkit.sphere import require_finite
 
 __all__ = ["Packed", "as_cloud", "pack"]
 
+_USUAL = 2.0**20  # coordinates up to this, and down to its inverse, are left as they are
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
     """Clouds one after the other; cloud k is rows starts[k]:starts[k+1].
 
-    points are the clouds times 2^−exponent (exact), near in the order of 1; `near` are the same
-    less their common mean, in float32, and `squares` the squared norms of those.
+    points are the clouds times 2^−exponent (exact), of a size that float32 can square; `near` are
+    the same less their common mean, in float32, and `squares` the squared norms of those.
     """
 
     points: Float64[np.ndarray, "N d"]
@@ -54,7 +57,8 @@ def as_cloud(points: ArrayLike | Tensor, name: str) -> Float[Tensor, "n d"]:
             "give one row per point"
         )
     cloud = cloud.detach().cpu().double()
-    require_finite(cloud, name=name)
+    if not math.isfinite(_largest(cloud)):  # NaN is passed on by aminmax
+        require_finite(cloud, name=name)
     return cloud
 
 
@@ -70,25 +74,54 @@ def _as_tensor(points: ArrayLike, name: str) -> Tensor:
 
 def pack(clouds: Sequence[Float[Tensor, "_ _"]], names: Sequence[str]) -> Packed:
     """Lay out clouds for the kernels: 12 bytes a coordinate and a little."""
-    points = torch.cat(list(clouds)).numpy()
-    points, first = _scaled(points, float(np.abs(points).max()))
-    near = points - points.mean(axis=0)
-    longest = math.sqrt(float(np.square(near).sum(axis=1).max()))
-    points, second = _scaled(points, longest)
-    near = np.ldexp(near, -second).astype(np.float32)
+    starts = np.cumsum([0, *(len(cloud) for cloud in clouds)], dtype=np.int64)
+    points = np.empty((starts[-1], clouds[0].shape[1]))
+    exponent = _exponent(max(_largest(cloud) for cloud in clouds), _USUAL)
+    centre = np.zeros(points.shape[1])
+    for cloud, own in zip(clouds, _spans(starts), strict=True):
+        points[own] = cloud.numpy()
+        if exponent:
+            points[own] = np.ldexp(points[own], -exponent)
+        centre += points[own].sum(axis=0) / len(points)
+    near, squares = _moved(points, centre, starts)
+    more = _exponent(math.sqrt(float(squares.max())), _USUAL**2)
+    if more:  # all clouds close together
+        points, exponent = np.ldexp(points, -more), exponent + more
+        near, squares = _moved(points, np.ldexp(centre, -more), starts)
     return Packed(
         points=points,
         near=near,
-        squares=np.square(near, dtype=np.float64).sum(axis=1).astype(np.float32),
-        starts=np.cumsum([0, *(len(cloud) for cloud in clouds)], dtype=np.int64),
-        exponent=first + second,
+        squares=squares,
+        starts=starts,
+        exponent=exponent,
         names=tuple(names),
     )
 
 
-def _scaled(
-    points: Float64[np.ndarray, "N d"], size: float
-) -> tuple[Float64[np.ndarray, "N d"], int]:
-    """Points times the power of two that brings `size` into ½…1, and that power's exponent."""
-    exponent = math.frexp(size)[1]
-    return np.ldexp(points, -exponent), exponent
+def _exponent(size: float, usual: float) -> int:
+    """Exponent of the power of two to divide by; 0 where size is within 1/usual…usual."""
+    return 0 if 1 / usual < size < usual else math.frexp(size)[1]
+
+
+def _largest(cloud: Float[Tensor, "n d"]) -> float:
+    least, most = torch.aminmax(cloud)
+    return max(abs(float(least)), abs(float(most)))
+
+
+def _spans(starts: Int64[np.ndarray, " c"]) -> list[slice]:
+    return [slice(a, b) for a, b in pairwise(starts.tolist())]
+
+
+def _moved(
+    points: Float64[np.ndarray, "N d"],
+    centre: Float64[np.ndarray, " d"],
+    starts: Int64[np.ndarray, " c"],
+) -> tuple[Float32[np.ndarray, "N d"], Float32[np.ndarray, " N"]]:
+    """Points less centre in float32, and their squared norms; cloud by cloud, to stay in cache."""
+    near = np.empty(points.shape, np.float32)
+    squares = np.empty(len(points), np.float32)
+    for own in _spans(starts):
+        moved = (points[own] - centre).astype(np.float32)
+        near[own] = moved
+        squares[own] = np.einsum("ij,ij->i", moved, moved, dtype=np.float64, casting="safe")
+    return near, squares
