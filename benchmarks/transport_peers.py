@@ -37,7 +37,7 @@ Solve = Callable[[], Values]
 Prepare = Callable[[Clouds, NDArray[np.int64]], Solve]
 
 _REPEATS = 3
-_BUDGET = 10.0  # seconds of one peer in one repeat
+_BUDGET = 3.0  # seconds of a peer in one repeat
 _AT_ONCE = 32  # pairs in one batch
 ROWS = {  # few clouds of the rows' laws: the peers are slow
     ("B1", "n=50, d=128, r=0.7"): partial(
@@ -198,7 +198,7 @@ def measure_peers(
 def _measure(peer: Peer, clouds: Clouds, pairs: NDArray[np.int64], truth: Values) -> dict[str, Any]:
     """Time one peer after an untimed call; errors are relative, the median one with its sign.
 
-    A slow peer gets the first pairs only, as many as take about ten seconds.
+    A slow peer gets the first pairs only, as many as take about three seconds.
     """
     record: dict[str, Any] = {"name": peer.name, "settings": peer.settings, "how": peer.how}
     try:
