@@ -19,7 +19,7 @@ from nemd_toolkit.transport.workers import in_threads
 __all__ = ["solve_on_host"]
 
 _CACHE = 2**20  # bytes of a core's own cache
-_BLOCK = 10**8  # work of one block of pairs, as n·m·(d + 200): some 10 ms
+_BLOCK = 10**8  # work of one block of pairs at most, as n·m·(d + 200): some 10 ms
 
 
 def solve_on_host(
@@ -54,7 +54,7 @@ def _in_tiles(packed: Packed, pairs: Int64[np.ndarray, "p 2"]) -> Int64[np.ndarr
 
 @cache
 def _load_kernels() -> None:
-    """Compile the kernels, some 15 seconds once on a machine; half a second from then on."""
+    """Compile the kernels, half a minute once on a machine; half a second from then on."""
     with bar("preparing transport (the first time compiles it)", 1):
         cloud = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
         _Task(pack([cloud, cloud], ["x", "y"]), np.array([[0, 1]]), 0.0).solver()(slice(0, 1))
@@ -72,7 +72,8 @@ class _Task:
 
     def blocks(self) -> list[slice]:
         """Cut the pairs into runs of about equal work."""
-        done = np.cumsum(self.areas * (self.packed.points.shape[1] + 200)) // _BLOCK
+        work = np.cumsum(self.areas * (self.packed.points.shape[1] + 200))
+        done = work // max(1, min(_BLOCK, int(work[-1]) // (4 * torch.get_num_threads())))
         edges = [0, *(np.flatnonzero(np.diff(done)) + 1).tolist(), len(self.pairs)]
         return [slice(a, b) for a, b in pairwise(edges)]
 
