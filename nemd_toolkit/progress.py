@@ -35,8 +35,7 @@ def bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
     >>> with bar("embedding", 3) as advance:
     ...     advance(3)
     """
-    console = Console(stderr=True)
-    if not (_shown.get() and console.is_terminal):
+    if not (_shown.get() and (console := Console(stderr=True)).is_terminal):
         yield lambda _: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

@@ -65,8 +65,21 @@ def in_threads(
             advance(block.stop - block.start)
 
     workers = min(torch.get_num_threads(), len(blocks))
+    with _LOCK, _blas().limit(limits=1):
+        if workers == 1:
+            work()
+        else:
+            _all_at_once(work, workers, todo, stop)
+
+
+def _all_at_once(
+    work: Callable[[], None],
+    workers: int,
+    todo: "queue.SimpleQueue[slice]",
+    stop: Callable[[], None],
+) -> None:
     futures: list[Future[None]] = []
-    with _LOCK, _blas().limit(limits=1), ThreadPoolExecutor(workers, "transport") as pool:
+    with ThreadPoolExecutor(workers, "transport") as pool:
         try:
             futures += [pool.submit(work) for _ in range(workers)]
             wait(futures, return_when="FIRST_EXCEPTION")
