@@ -18,7 +18,7 @@ from nemd_toolkit.measures.clouds import Clouds, common_size, draw_clouds
 from nemd_toolkit.measures.intervals import Interval, interval_around, standard_error
 from nemd_toolkit.measures.null import uniform_null
 from nemd_toolkit.prototypes import Prototypes
-from nemd_toolkit.transport import pairwise_wasserstein1
+from nemd_toolkit.transport import pairs_by_rank, pairwise_wasserstein1
 
 __all__ = ["Nemd", "PairTable", "nemd"]
 
@@ -128,14 +128,11 @@ def _measure(clouds: Clouds, max_pairs: int, seed: int) -> Nemd:
 
 def _pairs(u: int, most: int, seed: int) -> Int[np.ndarray, "p 2"]:
     """All unordered pairs of u prototypes in rows' order, or a sample, never listing them all."""
-    starts = np.concatenate([[0], np.cumsum(np.arange(u - 1, 0, -1))])  # of each first prototype
-    total = int(starts[-1])
+    total = u * (u - 1) // 2
     if total <= most:
-        places = np.arange(total)
-    else:
-        places = np.sort(np.random.default_rng(seed).choice(total, most, replace=False))
-    first = np.searchsorted(starts, places, side="right") - 1
-    return np.stack([first, first + 1 + places - starts[first]], axis=1)
+        return pairs_by_rank(np.arange(total), u)
+    places = np.random.default_rng(seed).choice(total, most, replace=False)
+    return pairs_by_rank(np.sort(places), u)
 
 
 def _mean(values: Float[np.ndarray, " p"], pairs: Int[np.ndarray, "p 2"]) -> Interval:

@@ -8,7 +8,7 @@ from nemd_toolkit.transport.all_pairs import AllPairs, all_pairs_wasserstein1
 from nemd_toolkit.transport.many import pairwise_wasserstein1, wasserstein1
 from nemd_toolkit.transport.moments import MemberClouds
 from nemd_toolkit.transport.nearest import Nearest, nearest_clouds
-from nemd_toolkit.transport.results import Pairs, Transport
+from nemd_toolkit.transport.results import Pairs, Transport, pairs_by_rank
 
 __all__ = [
     "AllPairs",
@@ -18,6 +18,7 @@ __all__ = [
     "Transport",
     "all_pairs_wasserstein1",
     "nearest_clouds",
+    "pairs_by_rank",
     "pairwise_wasserstein1",
     "wasserstein1",
 ]

@@ -26,7 +26,7 @@ from nemd_toolkit.transport.estimation import (
 )
 from nemd_toolkit.transport.many import pairwise_wasserstein1
 from nemd_toolkit.transport.moments import Moments, cloud_moments, predict_all_pairs
-from nemd_toolkit.transport.results import Pairs
+from nemd_toolkit.transport.results import Pairs, pairs_by_rank
 
 __all__ = ["AllPairs", "all_pairs_wasserstein1", "estimate_all_pairs"]
 
@@ -115,14 +115,14 @@ def estimate_all_pairs(
     count, total = len(moments.sizes), moments.pairs
     random = np.random.default_rng(seed)
     ranks = _drawn(random, total, min(_FIRST, total), np.empty(0, np.int64))
-    solved = solve(_unranked(ranks, count))
+    solved = solve(pairs_by_rank(ranks, count))
     if len(ranks) < total:
         first = fit(moments.features(solved.pairs), solved.cost)
         wanted = _wanted(first, relative_error * float(solved.cost.mean()), total)
         if relative_error == 0 or wanted > _NEARLY_ALL * total:
             wanted = total
         more = _drawn(random, total, wanted - len(ranks), ranks)
-        solved = _joined([solved, solve(_unranked(more, count))])
+        solved = _joined([solved, solve(pairs_by_rank(more, count))])
     if len(solved.cost) == total:
         return _census(solved, levels, seed)
     return _sampled(moments, solved, levels, seed)
@@ -144,13 +144,6 @@ def _drawn(
     free = np.sort(random.choice(total - len(taken), more, replace=False, shuffle=False))
     below = np.sort(taken) - np.arange(len(taken))  # free ranks below each that is taken
     return free + np.searchsorted(below, free, side="right")
-
-
-def _unranked(ranks: Int64[np.ndarray, " m"], count: int) -> Int64[np.ndarray, "m 2"]:
-    """Pairs i < j of 0…count − 1 by their places in rows' order."""
-    starts = np.concatenate([[0], np.cumsum(np.arange(count - 1, 0, -1))])  # of each first cloud
-    first = np.searchsorted(starts, ranks, side="right") - 1
-    return np.stack([first, first + 1 + ranks - starts[first]], axis=1)
 
 
 def _wanted(first: Fit, reach: float, total: int) -> int:

@@ -14,12 +14,11 @@ from nemd_toolkit.errors import InputError
 from nemd_toolkit.transport import pairwise_wasserstein1
 from nemd_toolkit.transport.all_pairs import (
     _drawn,
-    _unranked,
     all_pairs_wasserstein1,
     estimate_all_pairs,
 )
 from nemd_toolkit.transport.moments import MemberClouds, cloud_moments, predict_all_pairs
-from nemd_toolkit.transport.results import Pairs
+from nemd_toolkit.transport.results import Pairs, pairs_by_rank
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 seeds = st.integers(0, 10**6)
@@ -311,9 +310,9 @@ def test_draws_every_set_equally_often():
 def test_numbers_pairs_in_rows_order():
     for count in (2, 3, 17):
         want = np.stack(np.triu_indices(count, 1), axis=1)
-        np.testing.assert_array_equal(_unranked(np.arange(len(want)), count), want)
+        np.testing.assert_array_equal(pairs_by_rank(np.arange(len(want)), count), want)
     last = 25_000 * 24_999 // 2 - 1
-    np.testing.assert_array_equal(_unranked(np.array([last]), 25_000), [[24_998, 24_999]])
+    np.testing.assert_array_equal(pairs_by_rank(np.array([last]), 25_000), [[24_998, 24_999]])
 
 
 # Members of prototypes in one array

@@ -11,12 +11,12 @@ from typing import no_type_check
 import numpy as np
 
 from nemd_toolkit.transport.kernels.compiling import kernel, loose_kernel
+from nemd_toolkit.transport.kernels.low_costs import squared_norms
 from nemd_toolkit.transport.kernels.plan import STRIPE, count_below, distance
 from nemd_toolkit.transport.kernels.tree import pivot
 
 __all__ = ["all_costs", "run_full_simplex", "tree_edges"]
 
-BLOCK = 100
 _NEAR = 1e-5  # squared distances below this part of the squared norms are computed anew
 
 
@@ -25,11 +25,7 @@ _NEAR = 1e-5  # squared distances below this part of the squared norms are compu
 def all_costs(x, y, near_x, near_y):
     """All distances between x (n, d) and y (m, d) in float64; near_x, near_y: moved near 0."""
     n, m = len(x), len(y)
-    xx, yy = np.empty(n), np.empty(m)
-    for i in range(n):
-        xx[i] = np.sum(near_x[i] * near_x[i])
-    for j in range(m):
-        yy[j] = np.sum(near_y[j] * near_y[j])
+    xx, yy = squared_norms(near_x), squared_norms(near_y)
     costs = np.dot(near_x, near_y.T)
     for i in range(n):
         row = costs[i]
@@ -67,7 +63,7 @@ def tree_edges(tree, rows, columns, cost, flow):
 @kernel
 @no_type_check
 def _worst_of_row(row, g, limit):
-    """Column of the least row_j − g_j below limit, or −1, and that least."""
+    """Column of the least row_j − g_j below limit, or −1."""
     column, m = -1, len(row)
     for start in range(0, m, STRIPE):
         stop = min(start + STRIPE, m)
@@ -75,7 +71,7 @@ def _worst_of_row(row, g, limit):
             for j in range(start, stop):
                 if row[j] - g[j] < limit:
                     column, limit = j, row[j] - g[j]
-    return column, limit
+    return column
 
 
 @kernel
@@ -85,7 +81,6 @@ def run_full_simplex(
 ):
     """Pivot until no edge's reduced cost is below −tolerance, or `limit` pivots; give their number.
 
-    The worst edge of the next few rows enters.
     rows, columns, cost, flow: lists of the tree's edges, in the first `held` of n + m + 1 slots;
     afterwards in any of them, those not in use without flow.
     """
@@ -93,25 +88,18 @@ def run_full_simplex(
     g = potential[n : n + m]
     free = np.arange(held, len(rows)).astype(np.int32)
     top, pivots, idle, i = len(free), 0, 0, 0
-    block = max(1, BLOCK // m)
     while idle < n and pivots < limit:
-        row, column, worst = -1, -1, -tolerance
-        for _ in range(block):
-            j, least = _worst_of_row(costs[i], g, potential[i] + worst)
-            if j >= 0:
-                row, column, worst = i, j, least - potential[i]
-            i = 0 if i + 1 == n else i + 1
-            idle += 1
-            if idle >= n:
-                break
-        if row >= 0:
+        column = _worst_of_row(costs[i], g, potential[i] - tolerance)
+        idle += 1
+        if column >= 0:
             idle = 0
             top -= 1
             e = free[top]
-            rows[e], columns[e], cost[e], flow[e] = row, column, distance(x, y, row, column), 0
+            rows[e], columns[e], cost[e], flow[e] = i, column, distance(x, y, i, column), 0
             left = pivot(tree, n, rows, columns, cost, flow, potential, e)
             pivots += 1
             if left >= 0:
                 free[top] = left
                 top += 1
+        i = 0 if i + 1 == n else i + 1
     return pivots

@@ -13,7 +13,7 @@ import numpy as np
 
 from nemd_toolkit.transport.kernels.compiling import loose_kernel
 
-__all__ = ["tight_costs", "wide_costs"]
+__all__ = ["squared_norms", "tight_costs", "wide_costs"]
 
 UNIT_32 = 2.0**-24
 UNIT_64 = 2.0**-53
@@ -55,14 +55,20 @@ def wide_costs(x, y, xx, yy, rest):
 
 @loose_kernel
 @no_type_check
+def squared_norms(x):
+    """Squared norms (n,) of the rows of x (n, d) float64."""
+    squares = np.empty(len(x))
+    for i in range(len(x)):
+        squares[i] = np.sum(x[i] * x[i])
+    return squares
+
+
+@loose_kernel
+@no_type_check
 def tight_costs(x, y, alpha, beta, rest):
     """Do as wide_costs for x (n, d), y (m, d) float64, filling alpha (n,) and beta (m,) as well."""
     n, m = rest.shape
-    xx, yy = np.empty(n), np.empty(m)
-    for i in range(n):
-        xx[i] = np.sum(x[i] * x[i])
-    for j in range(m):
-        yy[j] = np.sum(y[j] * y[j])
+    xx, yy = squared_norms(x), squared_norms(y)
     full = np.dot(x, y.T)
     keep = 1.0 - (x.shape[1] + 8) * UNIT_64
     rounded = 4.0 * UNIT_64 * (math.sqrt(xx.max()) + math.sqrt(yy.max()))

@@ -19,7 +19,7 @@ import numpy as np
 from nemd_toolkit.transport.kernels.compiling import kernel
 from nemd_toolkit.transport.kernels.duals import entropic_duals
 from nemd_toolkit.transport.kernels.full import all_costs, run_full_simplex, tree_edges
-from nemd_toolkit.transport.kernels.low_costs import tight_costs, wide_costs
+from nemd_toolkit.transport.kernels.low_costs import squared_norms, tight_costs, wide_costs
 from nemd_toolkit.transport.kernels.plan import (
     distance,
     edge_distances,
@@ -185,15 +185,6 @@ def _centred(x, y):
 
 @kernel
 @no_type_check
-def _longest(x):
-    most = 0.0
-    for i in range(len(x)):
-        most = max(most, np.sum(x[i] * x[i]))
-    return math.sqrt(most)
-
-
-@kernel
-@no_type_check
 def solve_pair(x, y, x32, y32, xx, yy, rtol, costs, gibbs):
     """Give (lower, upper, state) of W1; lower = upper when solved.
 
@@ -209,12 +200,12 @@ def solve_pair(x, y, x32, y32, xx, yy, rtol, costs, gibbs):
     largest, deviation, error = wide_costs(x32, y32, xx, yy, costs)
     if error >= TIGHT * deviation:
         near_x, near_y = _centred(x, y)
-        extent = _longest(near_x) + _longest(near_y)
+        extent = math.sqrt(squared_norms(near_x).max()) + math.sqrt(squared_norms(near_y).max())
         largest, deviation = tight_costs(near_x, near_y, alpha, beta, costs)
     bounds = _bounds(x, y, costs, gibbs, alpha, beta, largest, deviation)
     lower, upper = bounds[2], bounds[3]
     if rtol > 0 and upper - lower <= rtol * lower:
-        return min(lower, upper), upper, CERTIFIED
+        return lower, upper, CERTIFIED
     return _refine(x, y, costs, alpha, beta, largest, extent, rtol, bounds)
 
 
