@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.sphere import require_finite
+from nemd_toolkit.transport.kernels.layout import add_up, move
 
 __all__ = ["Packed", "as_cloud", "pack"]
 
@@ -81,13 +82,15 @@ def pack(clouds: Sequence[Float[Tensor, "_ _"]], names: Sequence[str]) -> Packed
     for cloud, own in zip(clouds, _spans(starts), strict=True):
         points[own] = cloud.numpy()
         if exponent:
-            points[own] = np.ldexp(points[own], -exponent)
-        centre += points[own].sum(axis=0) / len(points)
-    near, squares = _moved(points, centre, starts)
+            _scale(points[own], -exponent)
+        add_up(points[own], centre)
+    centre /= len(points)
+    near, squares = _moved(points, centre)
     more = _exponent(math.sqrt(float(squares.max())), _USUAL**2)
     if more:  # all clouds close together
-        points, exponent = np.ldexp(points, -more), exponent + more
-        near, squares = _moved(points, np.ldexp(centre, -more), starts)
+        _scale(points, -more)
+        exponent += more
+        near, squares = _moved(points, np.ldexp(centre, -more))
     return Packed(
         points=points,
         near=near,
@@ -103,6 +106,16 @@ def _exponent(size: float, usual: float) -> int:
     return 0 if 1 / usual < size < usual else math.frexp(size)[1]
 
 
+def _scale(points: Float64[np.ndarray, "n d"], exponent: int) -> None:
+    """Multiply by 2^exponent, in place; in two steps, since one factor may be too large a number.
+
+    As exact as ldexp, which is twenty times slower.
+    """
+    first = exponent // 2
+    points *= 2.0**first
+    points *= 2.0 ** (exponent - first)
+
+
 def _largest(cloud: Float[Tensor, "n d"]) -> float:
     least, most = torch.aminmax(cloud)
     return max(abs(float(least)), abs(float(most)))
@@ -113,15 +126,9 @@ def _spans(starts: Int64[np.ndarray, " c"]) -> list[slice]:
 
 
 def _moved(
-    points: Float64[np.ndarray, "N d"],
-    centre: Float64[np.ndarray, " d"],
-    starts: Int64[np.ndarray, " c"],
+    points: Float64[np.ndarray, "N d"], centre: Float64[np.ndarray, " d"]
 ) -> tuple[Float32[np.ndarray, "N d"], Float32[np.ndarray, " N"]]:
-    """Points less centre in float32, and their squared norms; cloud by cloud, to stay in cache."""
-    near = np.empty(points.shape, np.float32)
-    squares = np.empty(len(points), np.float32)
-    for own in _spans(starts):
-        moved = (points[own] - centre).astype(np.float32)
-        near[own] = moved
-        squares[own] = np.einsum("ij,ij->i", moved, moved, dtype=np.float64, casting="safe")
+    """Points less centre in float32, and their squared norms."""
+    near, squares = np.empty(points.shape, np.float32), np.empty(len(points), np.float32)
+    move(points, centre, near, squares)
     return near, squares

@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from nemd_toolkit.progress import bar
 from nemd_toolkit.transport.clouds import Packed, pack
 from nemd_toolkit.transport.kernels.full import all_costs
-from nemd_toolkit.transport.kernels.pair import solve_pairs
+from nemd_toolkit.transport.kernels.pair import Scratch, solve_pairs
 from nemd_toolkit.transport.kernels.settings import GAVE_UP, WAITING
 from nemd_toolkit.transport.simplex import full_simplex
 from nemd_toolkit.transport.workers import in_threads
@@ -20,6 +20,7 @@ __all__ = ["solve_on_host"]
 
 _CACHE = 2**20  # bytes of a core's own cache
 _BLOCK = 10**8  # work of one block of pairs at most, as n·m·(d + 200): some 10 ms
+_LITTLE = 2 * 10**6  # work that is not worth another block: some .2 ms
 
 
 def solve_on_host(
@@ -30,7 +31,8 @@ def solve_on_host(
 ) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]:
     """Lower and upper bounds of W1 of pairs of packed clouds, in packed units.
 
-    Each thread holds two float32 matrices of the largest pair. Results do not depend on the number
+    Each thread holds two float32 matrices of the largest pair, and a float64 one where a pair needs
+    it. Results do not depend on the number
     of threads. Raises NotOptimal naming the pair.
     """
     if not len(pairs):
@@ -73,16 +75,19 @@ class _Task:
     def blocks(self) -> list[slice]:
         """Cut the pairs into runs of about equal work."""
         work = np.cumsum(self.areas * (self.packed.points.shape[1] + 200))
-        done = work // max(1, min(_BLOCK, int(work[-1]) // (4 * torch.get_num_threads())))
+        share = int(work[-1]) // (4 * torch.get_num_threads())
+        done = work // max(_LITTLE, min(_BLOCK, share))
         edges = [0, *(np.flatnonzero(np.diff(done)) + 1).tolist(), len(self.pairs)]
         return [slice(a, b) for a, b in pairwise(edges)]
 
     def solver(self) -> Callable[[slice], None]:
         """Make a solver of blocks with scratch memory of its own."""
-        scratch = np.empty(2 * int(self.areas.max()), np.float32)
+        sizes, area = self.packed.sizes[self.pairs], int(self.areas.max())
+        points = int(sizes.sum(axis=1).max()) * self.packed.points.shape[1]
+        scratch = Scratch(np.empty(2 * area, np.float32), np.empty(area), np.empty(points))
         return lambda block: self._solve(block, scratch)
 
-    def _solve(self, block: slice, scratch: Float32[np.ndarray, " s"]) -> None:
+    def _solve(self, block: slice, scratch: Scratch) -> None:
         packed = self.packed
         solve_pairs(
             packed.points,
@@ -103,7 +108,8 @@ class _Task:
     def _solve_fully(self, p: int, q: int) -> float:
         x, y = self.packed.cloud(p), self.packed.cloud(q)
         centre = x.mean(axis=0)
-        costs = all_costs(x, y, x - centre, y - centre)
+        costs = np.empty((len(x), len(y)))
+        all_costs(x, y, x - centre, y - centre, costs)
         scale = float(costs.max()) or 1.0
         return scale * full_simplex(costs / scale, self.packed.name(p, q))
 

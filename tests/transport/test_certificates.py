@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from nemd_toolkit.transport import pairwise_wasserstein1, wasserstein1
 from nemd_toolkit.transport.clouds import as_cloud, pack
-from nemd_toolkit.transport.kernels.pair import solve_pairs
+from nemd_toolkit.transport.kernels.pair import Scratch, solve_pairs
 from nemd_toolkit.transport.kernels.settings import CERTIFIED, WAITING
 from nemd_toolkit.transport.workers import in_threads
 
@@ -241,14 +241,16 @@ def test_calls_that_overlap_leave_the_number_of_blas_threads_as_it_was():
 
 def test_a_pair_is_not_begun_once_stop_is_set():
     clouds = many(2)
-    packed, room = pack(list(map(as_cloud, clouds, "xy")), ["x", "y"]), 2 * 90 * 90
+    packed = pack(list(map(as_cloud, clouds, "xy")), ["x", "y"])
+    n, m = packed.sizes
+    room = np.empty(2 * n * m, np.float32), np.empty(n * m), np.empty(packed.points.size)
     pairs, state = np.array([[0, 1], [1, 0]]), np.full(2, WAITING)
     lower, upper, stop = np.zeros(2), np.zeros(2), np.ones(1, np.int64)
     world = packed.points, packed.near, packed.squares, packed.starts, pairs, 0.0
-    solve_pairs(*world, np.empty(room, np.float32), lower, upper, state, stop)
+    solve_pairs(*world, Scratch(*room), lower, upper, state, stop)
     assert (state == WAITING).all()
     stop[0] = 0
-    solve_pairs(*world, np.empty(room, np.float32), lower, upper, state, stop)
+    solve_pairs(*world, Scratch(*room), lower, upper, state, stop)
     assert (state == CERTIFIED).all()
     assert np.ldexp(lower, packed.exponent) == pytest.approx(fuzz.truth(*clouds), rel=1e-12)
 

@@ -11,9 +11,9 @@ from typing import no_type_check
 
 import numpy as np
 
-from nemd_toolkit.transport.kernels.compiling import loose_kernel
+from nemd_toolkit.transport.kernels.compiling import kernel, loose_kernel
 
-__all__ = ["squared_norms", "tight_costs", "wide_costs"]
+__all__ = ["centred", "squared_norms", "tight_costs", "wide_costs"]
 
 UNIT_32 = 2.0**-24
 UNIT_64 = 2.0**-53
@@ -53,6 +53,28 @@ def wide_costs(x, y, xx, yy, rest):
     return largest, deviation, error
 
 
+@kernel
+@no_type_check
+def centred(x, y, space):
+    """Give x (n, d), y (m, d) moved so that their mean point is 0: products keep the digits.
+
+    space: at least (n + m)·d of float64, which holds them.
+    """
+    centre = np.zeros(x.shape[1])
+    for i in range(len(x)):
+        centre += x[i]
+    for j in range(len(y)):
+        centre += y[j]
+    centre /= len(x) + len(y)
+    n, m, d = len(x), len(y), x.shape[1]
+    near_x, near_y = space[: n * d].reshape(n, d), space[n * d : (n + m) * d].reshape(m, d)
+    for i in range(n):
+        near_x[i] = x[i] - centre
+    for j in range(m):
+        near_y[j] = y[j] - centre
+    return near_x, near_y
+
+
 @loose_kernel
 @no_type_check
 def squared_norms(x):
@@ -65,11 +87,14 @@ def squared_norms(x):
 
 @loose_kernel
 @no_type_check
-def tight_costs(x, y, alpha, beta, rest):
-    """Do as wide_costs for x (n, d), y (m, d) float64, filling alpha (n,) and beta (m,) as well."""
+def tight_costs(x, y, alpha, beta, rest, full):
+    """Do as wide_costs for x (n, d), y (m, d) float64, filling alpha (n,) and beta (m,) as well.
+
+    full (n, m) float64 is scratch.
+    """
     n, m = rest.shape
     xx, yy = squared_norms(x), squared_norms(y)
-    full = np.dot(x, y.T)
+    np.dot(x, y.T, full)
     keep = 1.0 - (x.shape[1] + 8) * UNIT_64
     rounded = 4.0 * UNIT_64 * (math.sqrt(xx.max()) + math.sqrt(yy.max()))
     for i in range(n):

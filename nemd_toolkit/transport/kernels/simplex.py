@@ -7,7 +7,7 @@ import numpy as np
 
 from nemd_toolkit.transport.kernels.compiling import kernel
 from nemd_toolkit.transport.kernels.plan import STRIPE, count_below, distance
-from nemd_toolkit.transport.kernels.settings import MISSED_A_NODE, UNIT
+from nemd_toolkit.transport.kernels.settings import LISTED, LOOKED_UP_A_NODE, MISSED_A_NODE, UNIT
 from nemd_toolkit.transport.kernels.tree import pivot
 
 __all__ = ["find_missed", "run_simplex"]
@@ -49,8 +49,9 @@ def find_missed(
 ):
     """Look at all n·m edges; append the worst of each stripe that is below −tolerance to the lists.
 
-    The lower bounds (float32, at most `largest`) sort out nearly all; what comes within their
-    rounding is computed from x and y in float64. Gives the new count, or −1 for too many.
+    The lower bounds (float32, at most `largest`; LISTED for edges in the lists) sort out
+    nearly all; what comes within their rounding is computed from x and y in float64. Gives the new
+    count, or −1 for too many.
     """
     n, m = costs.shape
     most = min(len(rows), count + int(MISSED_A_NODE * (n + m)))
@@ -60,21 +61,26 @@ def find_missed(
     for j in range(m):
         g[j] = np.float32(potential[n + j] - beta[j])
     margin = UNIT * (np.float32(largest) + np.abs(f).max() + np.abs(g).max())
+    looked_up = 0
     for i in range(n):
         row, limit = costs[i], f[i] + margin
         for start in range(0, m, STRIPE):
             end = min(start + STRIPE, m)
-            if count_below(row, g, start, end, limit) == 0:
+            close = count_below(row, g, start, end, limit)
+            if close == 0:
                 continue
+            looked_up += close
+            if count == most or looked_up > LOOKED_UP_A_NODE * (n + m):
+                return -1
             worst = -tolerance
             for j in range(start, end):
                 if row[j] - g[j] < limit:
                     true = distance(x, y, i, j)
                     reduced = true - potential[i] - potential[n + j]
                     if reduced < worst:
-                        if count == most:
-                            return -1
                         rows[count], columns[count], cost[count] = i, j, true
                         worst = reduced
-            count += worst < -tolerance
+            if worst < -tolerance:
+                row[columns[count]] = LISTED
+                count += 1
     return count
