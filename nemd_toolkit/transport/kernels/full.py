@@ -141,7 +141,7 @@ def _run(tree, costs, x, y, rows, columns, cost, flow, held, potential, toleranc
             top -= 1
             e = free[top]
             rows[e], columns[e], cost[e], flow[e] = i, column, distance(x, y, i, column), 0
-            left = pivot(tree, n, rows, columns, cost, flow, potential, e)
+            left = pivot(tree, n, rows, columns, cost, flow, potential, np.int64(e))
             pivots += 1
             if left >= 0:
                 free[top] = left

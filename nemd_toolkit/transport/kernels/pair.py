@@ -17,7 +17,7 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 
-from nemd_toolkit.transport.kernels.compiling import kernel
+from nemd_toolkit.transport.kernels.compiling import kernel, part
 from nemd_toolkit.transport.kernels.duals import entropic_duals
 from nemd_toolkit.transport.kernels.full import solve_fully, verdict
 from nemd_toolkit.transport.kernels.low_costs import (
@@ -65,7 +65,7 @@ class Scratch(NamedTuple):
     near: np.ndarray  # (n + m)·d of float64, likewise
 
 
-@kernel
+@part
 @no_type_check
 def _edges(costs, f, g, deviation, rows, columns, slack):
     """Likely edges, narrowing their width until they fit; gives (number, width)."""
@@ -90,7 +90,7 @@ def _mean_distance(x, y):
     return total / (len(x) * len(y))
 
 
-@kernel
+@part
 @no_type_check
 def _bounds(x, y, costs, gibbs, alpha, beta, largest, deviation):
     """Potentials, likely edges and a greedy plan: (f, g, lower, upper, edge lists, number)."""
@@ -140,7 +140,7 @@ def _hides_structure(costs, deviation):
     return alike > HIDDEN * 128
 
 
-@kernel
+@part
 @no_type_check
 def _refine(x, y, costs, alpha, beta, largest, extent, rtol, bounds, scratch):
     """Pivot to the optimum over all edges, or until the plan is within rtol of the lower bound."""
@@ -179,7 +179,7 @@ def _refine(x, y, costs, alpha, beta, largest, extent, rtol, bounds, scratch):
     return solve_fully(x, y, lower, extent, rtol, scratch)
 
 
-@kernel
+@part
 @no_type_check
 def solve_pair(x, y, x32, y32, xx, yy, rtol, scratch):
     """Give (lower, upper, state) of W1; lower = upper when solved.

@@ -37,7 +37,7 @@ def run_simplex(tree, n, rows, columns, cost, flow, count, potential, tolerance,
                 break
         if entering < 0:
             return pivots
-        pivot(tree, n, rows, columns, cost, flow, potential, entering)
+        pivot(tree, n, rows, columns, cost, flow, potential, np.int64(entering))
         pivots += 1
     return pivots
 

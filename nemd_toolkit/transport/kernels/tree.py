@@ -15,7 +15,7 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 
-from nemd_toolkit.transport.kernels.compiling import kernel
+from nemd_toolkit.transport.kernels.compiling import kernel, part
 
 __all__ = ["Tree", "pivot", "plant", "settle_potentials"]
 
@@ -31,7 +31,7 @@ class Tree(NamedTuple):
     size: np.ndarray  # of the node's part of the tree, itself included
 
 
-@kernel
+@part
 @no_type_check
 def _incident(n, nodes, rows, columns, flow, count):
     """Edges with flow at each node, as (ends, list): node v owns list[ends[v−1]:ends[v]]."""
@@ -96,7 +96,7 @@ def plant(n, m, rows, columns, flow, count):
     return tree
 
 
-@kernel
+@part
 @no_type_check
 def _follow(tree, first, second):
     tree.after[first], tree.before[second] = second, first
@@ -114,7 +114,7 @@ def settle_potentials(tree, cost, potential):
         v = tree.after[v]
 
 
-@kernel
+@part
 @no_type_check
 def _leaving(tree, n, flow, row, column):
     """Find the node whose tree edge leaves, whether it is on the row's side, the flow, the join.
@@ -140,7 +140,7 @@ def _leaving(tree, n, flow, row, column):
     return node, from_row, least, a
 
 
-@kernel
+@part
 @no_type_check
 def _push(tree, flow, node, join, rising, amount, n):
     """Change flows from node up to join: edges that point up by ∓amount, those down by ±amount."""
@@ -151,7 +151,7 @@ def _push(tree, flow, node, join, rising, amount, n):
         node = tree.parent[node]
 
 
-@kernel
+@part
 @no_type_check
 def _cut(tree, leaving):
     """Take the part below `leaving` out of the preorder of the rest."""
@@ -163,7 +163,7 @@ def _cut(tree, leaving):
         above = tree.parent[above]
 
 
-@kernel
+@part
 @no_type_check
 def _turn(tree, node, leaving, parent, edge):
     """Turn the path node … leaving round, to hang from parent; give the part's new last node.
@@ -193,7 +193,7 @@ def _turn(tree, node, leaving, parent, edge):
         parent, edge, node = node, old_edge, old_parent
 
 
-@kernel
+@part
 @no_type_check
 def _hang(tree, top, bottom, end, parent):
     """Put the turned part, from top to its last node `end`, behind parent; bottom ends its path."""
