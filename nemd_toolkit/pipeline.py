@@ -150,6 +150,10 @@ def _notes(opened: Opened, clusterings: Sequence[Prototypes], *, chosen: bool) -
             f"rows were not unit vectors (lengths {e.norms[0]:.3g}…{e.norms[1]:.3g}) and were "
             "normalised"
         )
+    sampled = [p for p in clusterings if p.fitted_rows is not None and p.fitted_rows < len(e)]
+    if sampled:
+        sizes = ", ".join(f"{p.fitted_rows:,} (K={p.k:,})" for p in sampled)
+        notes.append(f"k-means fitted to a sample of the {len(e):,} rows: {sizes}")
     if chosen:
         counts = ", ".join(str(p.k) for p in clusterings)
         notes.append(f"numbers of prototypes chosen from the {len(e):,} samples: {counts}")

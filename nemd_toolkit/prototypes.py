@@ -41,6 +41,7 @@ class Prototypes:
     vectors: Float[Tensor, "k d"]  # unit rows; centroid, learned vector or class mean
     names: tuple[str, ...]
     source: Source
+    fitted_rows: int | None = None  # that k-means fitted to; fewer than all mean a sample
 
     @property
     def k(self) -> int:
@@ -106,6 +107,7 @@ def fit_prototypes(embeddings: Embeddings, k: int = 100, seed: int = 0) -> Proto
         vectors=F.normalize(found.centroids, dim=1),
         names=tuple(str(p) for p in range(k)),
         source="k-means",
+        fitted_rows=found.fitted_rows,
     )
 
 

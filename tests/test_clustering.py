@@ -102,3 +102,17 @@ def test_members_that_cancel_leave_a_unit_centroid():
 def test_a_number_of_prototypes_outside_the_samples_is_refused(k):
     with pytest.raises(InputError, match=f"between 1 and 10 .* got {k}"):
         kmeans(worlds.noise(10, 4), k)
+
+
+def test_many_rows_are_assigned_to_centroids_of_a_sample(monkeypatch):
+    monkeypatch.setattr("nemd_toolkit.clustering._ENOUGH_ROWS", 300)
+    monkeypatch.setattr("nemd_toolkit.clustering._ENOUGH_ROWS_EACH", 20)
+    x, group = worlds.clusters(3000, 16, 6, 0.3, seed=2)
+    order = group.argsort()  # sorted by group: the first rows know one group only
+    found = kmeans(x[order], 6)
+    assert found.fitted_rows == 300
+    assert len(found.assignment) == len(found.squared_distances) == 3000
+    nearest = torch.cdist(x[order].double(), found.centroids.double()).argmin(1)
+    assert (found.assignment == nearest).float().mean() > 0.999
+    assert len({(int(a), int(b)) for a, b in zip(found.assignment, group[order], strict=True)}) == 6
+    assert kmeans(x[:300], 6).fitted_rows == 300

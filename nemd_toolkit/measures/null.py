@@ -1,4 +1,8 @@
-"""The null of NEMD's scale: the same way of prototyping on the uniform sphere."""
+"""Nulls: the same way of prototyping on points without groups.
+
+uniform: on the sphere, NEMD's 0. spectrum: with the mean and covariance of the embeddings, so that
+what long axes alone give (k-means cuts them into pieces) can be told from groups.
+"""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -10,7 +14,7 @@ from torch import Tensor
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.prototypes import Prototypes, fit_prototypes, prototypes_from_vectors
 
-__all__ = ["uniform_null", "uniform_points"]
+__all__ = ["spectrum_null", "uniform_null", "uniform_points"]
 
 
 def uniform_points(n: int, d: int, *, seed: int) -> Float[Tensor, "n d"]:
@@ -43,3 +47,29 @@ def _points(count: int, dim: int, seed: int) -> Embeddings:
 @lru_cache(maxsize=4)
 def _fitted(count: int, dim: int, k: int, seed: int) -> Prototypes:
     return fit_prototypes(_points(count, dim, seed), k, seed=seed)
+
+
+def spectrum_null(prototypes: Prototypes, *, seed: int) -> Prototypes | None:
+    """k-means on N normal points with the embeddings' mean and covariance, set on the sphere.
+
+    None for prototypes that k-means did not make.
+    """
+    if prototypes.source != "k-means":
+        return None
+    points = _spectrum_points(prototypes.embeddings, seed)
+    return fit_prototypes(points, prototypes.k, seed=seed)
+
+
+def _spectrum_points(embeddings: Embeddings, seed: int) -> Embeddings:
+    points = embeddings.vectors
+    mean = points.double().mean(0)
+    covariance = torch.zeros(points.shape[1], points.shape[1], dtype=torch.float64)
+    for block in points.split(65_536):
+        rows = block.double() - mean
+        covariance += rows.T @ rows / len(points)
+    variances, axes = torch.linalg.eigh(covariance)
+    root = (axes * variances.clamp_min(0.0).sqrt()).float()
+    generator = torch.Generator().manual_seed(seed + 2)
+    drawn = torch.randn(points.shape, generator=generator) @ root.T + mean.float()
+    drawn[drawn.norm(dim=1) == 0] = points[0]  # no spread and no mean: has no direction
+    return Embeddings(drawn)

@@ -87,11 +87,12 @@ def _measures(m: Measures) -> dict[str, Any]:
 
 def _nemd(nemd: NemdSummary | Nemd | None, missing: str | None) -> dict[str, Any]:
     if nemd is None:
-        empty = dict.fromkeys(("raw", "excess", "score", "n", "exact", "certified_width"))
+        empty = dict.fromkeys(("raw", "excess", "energy", "score", "n", "exact", "certified_width"))
         return {**empty, "pairs": 0, "missing": missing}
     fields = {
         "raw": _interval(nemd.raw),
         "excess": _interval(nemd.excess),
+        "energy": _interval(nemd.energy),
         "score": _interval(nemd.score),
         "n": nemd.n,
         "pairs": nemd.pairs,
@@ -107,6 +108,10 @@ def _nemd(nemd: NemdSummary | Nemd | None, missing: str | None) -> dict[str, Any
             "raw_uniform": nemd.raw_uniform,
             "excess_uniform": nemd.excess_uniform,
             "excess_collapsed": nemd.excess_collapsed,
+            "excess_spectrum": nemd.excess_spectrum,
+            "permutation_p": nemd.permutation_p,
+            "repeats": nemd.repeats,
+            "seed_deviation": nemd.seed_deviation,
         }
     return fields
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nemd_toolkit.measures import Measures
+from nemd_toolkit.measures.nemd import Nemd
 from nemd_toolkit.measures.spectrum import Spectrum
 from nemd_toolkit.measures.summary import ClusteringMeasures
 from nemd_toolkit.report.wording import interval, number, percent
@@ -45,9 +46,26 @@ _DISTANCES: tuple[_Row, ...] = (
         lambda c: interval(c.nemd.excess if c.nemd else None),
     ),
     (
+        "energy distance",
+        "Half of Székely & Rizzo's, on the scale of the excess, which it follows without "
+        "transport.",
+        lambda c: interval(c.nemd.energy if c.nemd else None),
+    ),
+    (
         "NEMD raw",
         "Mean W1 between two prototypes, the poster's number. Depends on n and d.",
         lambda c: interval(c.nemd.raw if c.nemd else None),
+    ),
+    (
+        "excess without groups",
+        "The same k-means on points with this mean and these axes, but no groups; the excess "
+        "above it is what groups add.",
+        lambda c: number(c.nemd.excess_spectrum if c.nemd else None),
+    ),
+    (
+        "runs of k-means",
+        "That the values are means of, and the excess's standard deviation over them.",
+        lambda c: _runs(c.nemd),
     ),
     (
         "compared",
@@ -71,6 +89,12 @@ _DISTANCES: tuple[_Row, ...] = (
         lambda c: number(c.spread.mean_resultant),
     ),
 )
+
+
+def _runs(nemd: Nemd | None) -> str:
+    if nemd is None or nemd.seed_deviation is None:
+        return "1" if nemd is not None else "none"
+    return f"{nemd.repeats}, {nemd.seed_deviation:.2g}"
 
 
 def _duplicates(epsilon: float) -> tuple[_Row, ...]:

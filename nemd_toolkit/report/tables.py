@@ -65,7 +65,7 @@ def pair_table(c: ClusteringMeasures) -> pd.DataFrame:
     """One row per measured pair of prototypes; none where there is no NEMD."""
     if c.nemd is None:
         columns = {"k": int, "source": str, "p": int, "q": int}
-        columns |= {"raw": float, "excess": float, "chord": float}
+        columns |= dict.fromkeys(("raw", "excess", "energy", "chord"), float)
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
     found = c.nemd.table
     return pd.DataFrame(
@@ -76,6 +76,7 @@ def pair_table(c: ClusteringMeasures) -> pd.DataFrame:
             "q": found.pairs[:, 1],
             "raw": found.raw,
             "excess": found.excess,
+            "energy": found.energy,
             "chord": found.chord,
         }
     )

@@ -8,7 +8,10 @@ from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.measures.clouds import TooFewSamples, common_size, draw_clouds
 from nemd_toolkit.measures.intervals import interval_around, standard_error
-from nemd_toolkit.measures.nemd import _pairs, nemd
+from nemd_toolkit.measures.nemd import nemd
+from nemd_toolkit.measures.null import spectrum_null
+from nemd_toolkit.measures.pair_table import _pairs
+from nemd_toolkit.measures.permutation import permutation_p_value
 from nemd_toolkit.prototypes import (
     fit_prototypes,
     prototypes_from_labels,
@@ -196,3 +199,78 @@ def test_score_of_few_groups_keeps_a_sensible_interval():
     x, _ = worlds.clusters(480, 64, 2, 0.1, seed=2)
     score = nemd(fit_prototypes(Embeddings(x), 8)).score
     assert score.high - score.low < 0.5
+
+
+def test_energy_is_half_of_szekelys_distance():
+    prototypes = labelled(0.7)
+    found = nemd(prototypes, seed=5, n=20)
+    clouds = draw_clouds(prototypes, 20, seed=5)
+    points = torch.cat([clouds.first, clouds.second], dim=1).double().numpy()
+    for (p, q), energy in zip(found.table.pairs, found.table.energy, strict=True):
+        between = cdist(points[p], points[q]).mean()
+        within = [cdist(points[i], points[i]).sum() / (40 * 39) for i in (p, q)]
+        assert energy == pytest.approx(between - np.mean(within), rel=1e-9)
+    assert found.energy.value == pytest.approx(found.table.energy.mean())
+    assert abs(found.energy.value / found.excess.value - 1) < 0.2
+    collapsed = nemd(fit_prototypes(Embeddings(worlds.points(6, 600, 32)), 6))
+    assert collapsed.energy.value == pytest.approx(collapsed.excess.value, abs=1e-6)
+
+
+def test_the_luck_of_kmeans_is_part_of_the_value_and_its_interval():
+    x, _ = worlds.clusters(1500, 16, 30, 0.6, seed=4)
+    prototypes = fit_prototypes(Embeddings(x), 12)
+    alone = [
+        nemd(fit_prototypes(prototypes.embeddings, 12, seed=104_729 * run), n=16, repeats=1)
+        for run in range(3)
+    ]
+    found = nemd(prototypes, n=16, repeats=3)
+    values = [run.excess.value for run in alone]
+    assert found.repeats == 3
+    assert found.excess.value == pytest.approx(np.mean(values))
+    assert found.seed_deviation == pytest.approx(np.std(values, ddof=1))
+    own = [(run.excess.high - run.excess.low) / 2 for run in alone]
+    reach = (found.excess.high - found.excess.low) / 2
+    quantile = own[0] / standard_error(alone[0].table.excess, alone[0].table.pairs)
+    luck = quantile * found.seed_deviation / 3**0.5
+    assert reach == pytest.approx(np.hypot(np.sqrt(np.mean(np.square(own))), luck))
+    assert alone[0].seed_deviation is None
+    assert nemd(labelled(0.5)).repeats == 1
+
+
+def test_long_axes_without_groups_are_told_from_groups():
+    generator = torch.Generator().manual_seed(0)
+    axes = torch.linspace(2, 0.05, 24) ** 2
+    ellipsoid = Embeddings(torch.randn(4000, 24, generator=generator) * axes)
+    found = nemd(fit_prototypes(ellipsoid, 16))
+    assert found.score.low > 0.1
+    assert found.excess.value == pytest.approx(found.excess_spectrum, abs=0.03)
+    grouped, _ = worlds.clusters(4000, 24, 16, 0.5)
+    found = nemd(fit_prototypes(Embeddings(grouped), 16))
+    assert found.excess.low > found.excess_spectrum + 0.3
+    assert nemd(labelled(0.5)).excess_spectrum is None
+
+
+def test_the_spectrum_null_has_mean_and_axes_of_the_embeddings():
+    x, _ = worlds.clusters(6000, 8, 5, 2.0, seed=1)
+    e = Embeddings(x)
+    null = spectrum_null(fit_prototypes(e, 4), seed=0).embeddings.vectors.double().numpy()
+    given = x.double().numpy()
+    assert np.abs(null.mean(0) - given.mean(0)).max() < 0.05
+    assert np.abs(np.cov(null.T) - np.cov(given.T)).max() < 0.03
+
+
+def test_permutation_tells_labels_that_know_something_from_those_that_do_not():
+    rng = np.random.default_rng(0)
+    x, group = worlds.clusters(600, 16, 6, 1.0, seed=3)
+    knowing = prototypes_from_labels(Embeddings(x, labels=group))
+    assert permutation_p_value(knowing) == 1 / 200
+    values = [
+        permutation_p_value(
+            prototypes_from_labels(Embeddings(x, labels=rng.permutation(group.numpy()))), seed=trial
+        )
+        for trial in range(60)
+    ]
+    assert 0.35 < np.mean(values) < 0.65  # uniform under the null: mean .5, error .04
+    assert permutation_p_value(fit_prototypes(Embeddings(x), 6)) is None
+    equal = Embeddings(worlds.equal(50, 4), labels=np.arange(50) % 2)
+    assert permutation_p_value(prototypes_from_labels(equal)) == 1.0

@@ -1,0 +1,78 @@
+"""What is measured of each pair of prototypes: transport, its excess, energy, and directions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nemd_toolkit.measures.clouds import Clouds
+from nemd_toolkit.sphere import chord
+from nemd_toolkit.transport import pairs_by_rank, pairwise_wasserstein1
+
+__all__ = ["PairTable", "measure_pairs"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairTable:
+    """One entry for each measured pair, and what the measurement rests on."""
+
+    pairs: Int[np.ndarray, "p 2"]  # indices of prototypes
+    raw: Float[np.ndarray, " p"]
+    excess: Float[np.ndarray, " p"]
+    energy: Float[np.ndarray, " p"]  # half of Székely & Rizzo's distance, on the scale of excess
+    chord: Float[np.ndarray, " p"]  # between mean directions: the excess of collapsed clouds
+    prototypes: int  # compared
+    skipped: int  # with members, but fewer than 2n
+    total: int  # pairs that exist; more than were measured means a sample
+    exact: bool
+    certified_width: float
+
+
+def measure_pairs(clouds: Clouds, most: int, seed: int) -> PairTable:
+    """Measure all pairs of clouds, or a sample of `most` of them."""
+    u = len(clouds.which)
+    pairs = _pairs(u, most, seed)
+    between = pairwise_wasserstein1(list(clouds.first), pairs)
+    halves = np.stack([np.arange(u), np.arange(u) + u], axis=1)
+    within = pairwise_wasserstein1([*clouds.first, *clouds.second], halves).cost
+    p, q = pairs.T
+    return PairTable(
+        pairs=clouds.which[pairs],
+        raw=between.cost,
+        excess=between.cost - 0.5 * (within[p] + within[q]),
+        energy=_energies(torch.cat([clouds.first, clouds.second], dim=1), pairs),
+        chord=(clouds.directions[p] - clouds.directions[q]).norm(dim=1).numpy(),
+        prototypes=u,
+        skipped=clouds.skipped,
+        total=u * (u - 1) // 2,
+        exact=between.exact,
+        certified_width=between.certified_width,
+    )
+
+
+def _pairs(u: int, most: int, seed: int) -> Int[np.ndarray, "p 2"]:
+    """All unordered pairs of u prototypes in rows' order, or a sample, never listing them all."""
+    total = u * (u - 1) // 2
+    if total <= most:
+        return pairs_by_rank(np.arange(total), u)
+    places = np.random.default_rng(seed).choice(total, most, replace=False)
+    return pairs_by_rank(np.sort(places), u)
+
+
+def _energies(
+    clouds: Float[Tensor, "u s d"], pairs: Int[np.ndarray, "p 2"]
+) -> Float[np.ndarray, " p"]:
+    """E‖x−y‖ − ½(E‖x−x′‖ + E‖y−y′‖) over distinct points: unbiased, 0 for equal laws."""
+    s = clouds.shape[1]
+    within = torch.stack([chord(own, own).sum() / (s * (s - 1)) for own in clouds]).numpy()
+    between = np.empty(len(pairs))
+    first, starts = np.unique(pairs[:, 0], return_index=True)  # pairs stand in rows' order
+    for p, own in zip(first, np.split(np.arange(len(pairs)), starts[1:]), strict=True):
+        for part in np.array_split(own, 1 + len(own) // 64):  # 64 clouds at a time bound the memory
+            others = clouds[pairs[part, 1]]
+            distances = chord(clouds[p], others.reshape(-1, others.shape[2]))
+            between[part] = distances.reshape(s, len(part), s).mean(dim=(0, 2)).numpy()
+    energies: Float[np.ndarray, " p"] = between - 0.5 * within[pairs].sum(axis=1)
+    return energies
