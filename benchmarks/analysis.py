@@ -1,130 +1,123 @@
-"""What an analysis costs, stage by stage, and its transport against the loop a user would write.
+"""What an analysis costs, stage by stage: seconds and peak memory on this machine's cores.
 
-    python benchmarks/analysis.py --out reports/analysis
+    python benchmarks/analysis.py                    # up to 60,000 rows
+    python benchmarks/analysis.py --rows 1280000 --prototypes 1000,10000
 
-Baseline of the transport rows: `ot.emd2(a, b, ot.dist(X, Y, metric="euclidean"))` for each pair,
-the same clouds, interleaved with ours in one run, one thread. Medians of 5 repeats.
+Rows lie around 1,000 directions (50 where there are fewer than 100,000) with DESIGN's spread .9.
+Each size runs in a process of its own. `analysis.json`, schema nemd-analysis/1: {"schema", "seed",
+"date", "commit", "threads", "rows": [{"count", "dim", "prototypes", "seconds": {"k-means",
+"measures", "report"}, "total_seconds", "peak_gigabytes", "repeats", "page_kilobytes"}]};
+rows of another size stay.
 """
 
 import argparse
 import json
-import os
-import statistics
+import multiprocessing
+import resource
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-import numpy as np
-import ot
 import torch
 
 import nemd_toolkit as nt
 from nemd_toolkit.files import write_text
-from nemd_toolkit.measures import measure
+from nemd_toolkit.findings import decide, judge
+from nemd_toolkit.measures import Measures, measure
+from nemd_toolkit.report.analysis import Analysis, Provenance
 
-REPEATS = 5
-SIZES = ((2_000, 64), (20_000, 128), (60_000, 128))  # N, d
-CLOUDS = (8, 24, 64)  # points in each, 20 clouds
-
-
-def seconds(action: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
+SCHEMA = "nemd-analysis/1"
+SIZES = ((2_000, 64, (40, 20, 10)), (20_000, 128, (400, 200, 100)), (60_000, 128, (400, 200, 100)))
 
 
-def transport_row(n: int, generator: torch.Generator) -> dict[str, float]:
-    """Time all pairs of 20 clouds by the loop and by ours, alternating."""
-    clouds = [
-        torch.nn.functional.normalize(torch.randn(n, 128, generator=generator), dim=1).double()
-        for _ in range(20)
-    ]
-    pairs = [(p, q) for p in range(20) for q in range(p + 1, 20)]
-    weights = np.full(n, 1 / n)
-
-    def loop() -> list[float]:
-        return [
-            ot.emd2(
-                weights,
-                weights,
-                ot.dist(clouds[p].numpy(), clouds[q].numpy(), metric="euclidean"),
-                numItermax=10**7,
-            )
-            for p, q in pairs
-        ]
-
-    error = float(np.abs(np.array(loop()) - nt.pairwise_wasserstein1(clouds).cost).max())
-    theirs, ours = [], []
-    for _ in range(REPEATS):
-        theirs.append(seconds(loop))
-        ours.append(seconds(lambda: nt.pairwise_wasserstein1(clouds)))
-    ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
-    return {
-        "n": n,
-        "loop_ms": 1e3 * statistics.median(theirs) / len(pairs),
-        "ours_ms": 1e3 * statistics.median(ours) / len(pairs),
-        "ratio": statistics.median(ratios),
-        "ratio_low": min(ratios),
-        "ratio_high": max(ratios),
-        "largest_difference": error,
-    }
+def rows(count: int, dim: int, seed: int) -> torch.Tensor:
+    """Draw them around common directions."""
+    generator = torch.Generator().manual_seed(seed)
+    groups = 50 if count < 100_000 else 1_000
+    centres = torch.nn.functional.normalize(torch.randn(groups, dim, generator=generator), dim=1)
+    group = torch.randint(0, groups, (count,), generator=generator)
+    noise = torch.randn(count, dim, generator=generator)
+    return noise.mul_(0.9 / dim**0.5).add_(centres[group])
 
 
-def analysis_row(
-    count: int, dim: int, generator: torch.Generator, folder: Path
-) -> dict[str, float]:
-    """Time each stage of one analysis of `count` rows around 50 directions."""
-    centres = torch.nn.functional.normalize(torch.randn(50, dim, generator=generator), dim=1)
-    group = torch.randint(0, 50, (count,), generator=generator)
-    rows = centres[group] + 0.9 * torch.randn(count, dim, generator=generator) / dim**0.5
-    embeddings = nt.Embeddings(rows)
-    prototypes: list[nt.Prototypes] = []
-    counts = tuple(min(400, count // 50) // divisor for divisor in (1, 2, 4))
-    clustering = seconds(
-        lambda: prototypes.extend(nt.fit_prototypes(embeddings, k) for k in counts)
+def written(measures: Measures, folder: Path) -> None:
+    """Judge and write the whole folder."""
+    findings = judge(measures)
+    provenance = Provenance(
+        source="benchmark", sha256=None, layout="array", layer=None, data=None,
+        seed=measures.seed, command="benchmark", versions={}, device="cpu", seconds=0.0, notes=(),
+    )  # fmt: skip
+    analysis = Analysis(
+        measures=measures, findings=findings, verdict=decide(findings), provenance=provenance
     )
-    measuring = seconds(lambda: measure(embeddings, prototypes))
-    analysis = nt.analyze(embeddings, prototypes=counts)
-    writing = seconds(lambda: analysis.write(folder))
+    analysis.write(folder)
+
+
+def one_size(count: int, dim: int, counts: tuple[int, ...], seed: int) -> dict[str, Any]:
+    """Time the stages of one analysis."""
+    seconds: dict[str, float] = {}
+
+    def timed(stage: str, action: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        done = action()
+        seconds[stage] = time.perf_counter() - start
+        print(f"{count:,} x {dim}: {stage} {seconds[stage]:.1f} s", file=sys.stderr)
+        return done
+
+    embeddings = nt.Embeddings(rows(count, dim, seed))
+    prototypes = timed("k-means", lambda: [nt.fit_prototypes(embeddings, k) for k in counts])
+    measures = timed("measures", lambda: measure(embeddings, prototypes, seed=seed))
+    with tempfile.TemporaryDirectory() as folder:
+        timed("report", lambda: written(measures, Path(folder)))
+        page = (Path(folder) / "report.html").stat().st_size / 1e3
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {
-        "N": count,
-        "d": dim,
-        "K": ", ".join(map(str, counts)),
-        "k_means_s": clustering,
-        "measures_s": measuring,
-        "report_s": writing,
-        "page_kB": (folder / "report.html").stat().st_size / 1e3,
+        "count": count,
+        "dim": dim,
+        "prototypes": list(counts),
+        "seconds": seconds,
+        "total_seconds": sum(seconds.values()),
+        "peak_gigabytes": peak,
+        "repeats": [c.nemd.repeats if c.nemd else 0 for c in measures.clusterings],
+        "page_kilobytes": page,
     }
 
 
 def main() -> None:
-    """Run both tables and write them as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("reports/analysis"))
+    """Run the sizes and write the document."""
+    parser = argparse.ArgumentParser(description="Cost of an analysis, stage by stage")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--prototypes", default="400,200,100")
+    parser.add_argument("--out", type=Path, default=Path("reports/analysis/analysis.json"))
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    generator = torch.Generator().manual_seed(options.seed)
-    scratch = options.out / "scratch"
-    found = {
-        "transport": [transport_row(n, generator) for n in CLOUDS],
-        "analysis": [analysis_row(n, d, generator, scratch) for n, d in SIZES],
+    counts = tuple(int(k) for k in options.prototypes.split(","))
+    sizes = SIZES if options.rows is None else ((options.rows, options.dim, counts),)
+    kept = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+    for count, dim, asked in sizes:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            row = pool.apply(one_size, (count, dim, asked, options.seed))
+        key = ("count", "dim", "prototypes")
+        kept = [r for r in kept if [r[k] for k in key] != [row[k] for k in key]] + [row]
+        print(json.dumps(row))
+    command = ["git", "describe", "--always", "--dirty"]
+    document = {
+        "schema": SCHEMA,
+        "seed": options.seed,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": subprocess.run(
+            command, capture_output=True, text=True, check=False
+        ).stdout.strip(),
+        "threads": torch.get_num_threads(),
+        "rows": kept,
     }
-    for path in sorted(scratch.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    scratch.rmdir()
-    write_text(options.out / "analysis.json", json.dumps(found, indent=1) + "\n")
-    for table in found.values():
-        for row in table:
-            print(
-                "  ".join(
-                    f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()
-                )
-            )
+    write_text(options.out, json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

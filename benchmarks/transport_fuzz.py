@@ -13,9 +13,8 @@ bound above the upper one. It prints the command that repeats it, and the exit c
 `fuzz.json`, schema nemd-transport-fuzz/1: {"schema", "seed", "minutes", "date", "commit", "load",
 "pairs", "handed_on" (pairs that went to POT's simplex), "worst_error", "worst_bound" (how far a
 bound passed the truth), both in parts of the extent, "violations": [{"what", "by", "repeat", ...}],
-"families": {name: {"pairs", "handed_on", "worst_error", "worst_bound", "timed" (pairs with a naive
-time of at least 2 ms), "slowest": the pair of least naive time over ours, one thread each, both
-measured again (best of three) where ours looked slower}}}.
+"families": {name: {"pairs", "handed_on", "worst_error", "worst_bound"}}}. How fast such
+data are solved is measured by `transport_odd.py`.
 """
 
 import argparse
@@ -47,7 +46,6 @@ SCHEMA = "nemd-transport-fuzz/1"
 OUT = Path("reports/transport/fuzz.json")
 EXACT, BOUND = 1e-10, 1e-12
 RTOLS = (1e-6, 1e-4, 1e-3, 0.01, 0.05, 0.3)
-TIMED = 2e-3  # seconds of the naive loop: below it the clock tells little
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -283,28 +281,6 @@ def check(trial: Trial) -> Checked:
     return Checked(error, passed, fallback.call_count, tuple(violations))
 
 
-def ratio(trial: Trial) -> tuple[float, float]:
-    """(naive time over ours, naive seconds), again and best of three where ours looks slower.
-
-    At scale 1: POT's tolerances are absolute, so that far below it the loop stops at once.
-    """
-    longest = float(cdist(trial.x, trial.y).max()) or 1.0
-    x, y = trial.x / longest, trial.y / longest
-
-    def once(solve: Callable[[Array, Array], Any]) -> float:
-        start = time.perf_counter()
-        solve(x, y)
-        return time.perf_counter() - start
-
-    torch.set_num_threads(1)
-    theirs, ours = once(naive), once(wasserstein1)
-    if theirs < ours and theirs >= TIMED:
-        both = [(once(naive), once(wasserstein1)) for _ in range(3)]
-        theirs, ours = (min(times) for times in zip(*both, strict=True))
-    torch.set_num_threads(2)
-    return theirs / ours, theirs
-
-
 def tell(seed: int, number: int, trial: Trial) -> dict[str, Any]:
     """Say what a trial was, and how to repeat it."""
     return {
@@ -321,7 +297,7 @@ def tell(seed: int, number: int, trial: Trial) -> dict[str, Any]:
 def fuzz(seed: int, minutes: float) -> dict[str, Any]:
     """Run trials for so many minutes; gives the document without its header."""
     families: dict[str, dict[str, Any]] = {
-        name: {"pairs": 0, "handed_on": 0, "worst_error": 0.0, "worst_bound": -1.0, "timed": 0}
+        name: {"pairs": 0, "handed_on": 0, "worst_error": 0.0, "worst_bound": -1.0}
         for name in FAMILIES
     }
     violations = []
@@ -338,12 +314,6 @@ def fuzz(seed: int, minutes: float) -> dict[str, Any]:
         for what in found.violations:
             violations.append({"what": what} | tell(seed, number, trial))
             print(f"VIOLATION {violations[-1]}", file=sys.stderr)
-        faster, seconds = ratio(trial)
-        if seconds >= TIMED:
-            record["timed"] += 1
-            if faster < record.get("slowest", {"ratio": np.inf})["ratio"]:
-                here = {"ratio": faster, "naive_ms": 1e3 * seconds}
-                record["slowest"] = here | tell(seed, number, trial)
         if time.monotonic() > said + 20:
             said = time.monotonic()
             print(f"{number + 1} pairs, {len(violations)} violations", file=sys.stderr)
@@ -369,7 +339,7 @@ def main() -> int:
     if options.only is not None:
         trial = draw(options.seed, options.only)
         found = check(trial)
-        print(tell(options.seed, options.only, trial), found, ratio(trial))
+        print(tell(options.seed, options.only, trial), found)
         return int(bool(found.violations))
     before = os.getloadavg()[0]
     check(draw(options.seed, 0))  # compiles

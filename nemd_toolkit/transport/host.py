@@ -20,7 +20,7 @@ __all__ = ["solve_on_host"]
 
 _CACHE = 2**20  # bytes of a core's own cache
 _BLOCK = 10**8  # work of one block of pairs at most, as n·m·(d + 200): some 10 ms
-_LITTLE = 2 * 10**6  # work that is not worth another block: some .2 ms
+_LITTLE = 2 * 10**7  # work that is not worth another block, and so another thread: some 2 ms
 
 
 def solve_on_host(
