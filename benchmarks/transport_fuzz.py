@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from nemd_toolkit.files import write_text
-from nemd_toolkit.transport import host, pairwise_wasserstein1, wasserstein1
+from nemd_toolkit.transport import host, pairwise_wasserstein1
 
 SCHEMA = "nemd-transport-fuzz/1"
 OUT = Path("reports/transport/fuzz.json")
@@ -231,11 +231,6 @@ def truth(x: Array, y: Array) -> float:
     if log["result_code"] != 1:
         raise RuntimeError(f"the reference stopped early: {log['warning']}")
     return float(np.ldexp(cost * spread + least, exponent))
-
-
-def naive(x: Array, y: Array) -> float:
-    """Solve as a user would."""
-    return float(ot.emd2([], [], ot.dist(x, y, metric="euclidean"), numItermax=10**7))
 
 
 def extent(clouds: list[Array]) -> float:
