@@ -4,8 +4,9 @@ Lloyd's iterations from k-means++ seeds. Memory is bounded by blocks of rows, wh
 k-means "succeeds" on identical points, so the number of clusters in use is part of the answer.
 
 Beyond 65,536 rows and 64 rows a centroid, centroids are fitted to a random sample of so many rows
-(FAISS, Johnson et al. 2019, stops at 256 a centroid), until fewer than one in a thousand changes
-its centroid; then every row is assigned.
+(FAISS, Johnson et al. 2019, stops at 256 a centroid); then every row is assigned. Beyond 16,384
+rows, seeds are chosen among a sample, and fitting ends when fewer than one in a thousand rows
+changes its centroid.
 """
 
 import math
@@ -22,8 +23,8 @@ __all__ = ["KMeans", "kmeans"]
 _TINY = 1e-30
 _BLOCK = 16_777_216  # entries of one (rows, k) block: 64 MB in float32
 _ENOUGH_ROWS, _ENOUGH_ROWS_EACH = 65_536, 64  # to fit centroids to, in all and for each
-_SEED_ROWS_EACH = 8  # of those, to choose seeds among: greedy seeding takes time as rows·k
-_MOVED = 1e-3  # share of sampled rows that change their centroid: below it fitting ends
+_SEED_ROWS, _SEED_ROWS_EACH = 16_384, 8  # to choose seeds among: it takes time as rows·k·log k
+_MOVED = 1e-3  # share of many rows that change their centroid: below it fitting ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +97,9 @@ def _some(points: Tensor, most: int, seed: int) -> Tensor:
 
 def _lloyd(points: Tensor, k: int, seed: int, spherical: bool, iterations: int) -> KMeans:
     generator = torch.Generator().manual_seed(seed)
-    centroids = _plus_plus(
-        _some(points, max(_ENOUGH_ROWS, _SEED_ROWS_EACH * k), seed), k, generator
-    )
+    centroids = _plus_plus(_some(points, max(_SEED_ROWS, _SEED_ROWS_EACH * k), seed), k, generator)
     assignment, squared = _nearest(points, centroids)
-    enough = _MOVED * len(points) if len(points) > _ENOUGH_ROWS else 0.0
+    enough = _MOVED * len(points) if len(points) > _SEED_ROWS else 0.0
     converged = False
     step = 0
     while step < iterations and not converged:

@@ -107,6 +107,7 @@ def test_a_number_of_prototypes_outside_the_samples_is_refused(k):
 def test_many_rows_are_assigned_to_centroids_of_a_sample(monkeypatch):
     monkeypatch.setattr("nemd_toolkit.clustering._ENOUGH_ROWS", 300)
     monkeypatch.setattr("nemd_toolkit.clustering._ENOUGH_ROWS_EACH", 20)
+    monkeypatch.setattr("nemd_toolkit.clustering._SEED_ROWS", 100)
     x, group = worlds.clusters(3000, 16, 6, 0.3, seed=2)
     order = group.argsort()  # sorted by group: the first rows know one group only
     found = kmeans(x[order], 6)
