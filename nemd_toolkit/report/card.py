@@ -22,7 +22,7 @@ from nemd_toolkit.figures.style import (
 from nemd_toolkit.findings import Thresholds
 from nemd_toolkit.report.analysis import Analysis
 from nemd_toolkit.report.gallery import limit
-from nemd_toolkit.report.wording import STATES, interval, no_score, number
+from nemd_toolkit.report.wording import interval, no_score, number, state_of
 
 __all__ = ["DPI", "draw_card"]
 
@@ -44,7 +44,7 @@ def draw_card(analysis: Analysis) -> Figure:
         colour = _COLOURS[analysis.verdict.state]
         axes.add_patch(Polygon([(0, 0), (WIDTH, 0), (WIDTH, 14), (0, 14)], color=colour))
         card.icon(analysis.verdict.state, colour)
-        card.text(165, 92, STATES[analysis.verdict.state], 46, colour=colour, weight="bold")
+        card.text(165, 92, state_of(analysis.verdict), 46, colour=colour, weight="bold")
         card.paragraph(_LEFT, 165, analysis.verdict.headline, 20, lines=3)
         card.scale(analysis)
         card.numbers(analysis)
