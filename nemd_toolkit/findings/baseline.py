@@ -57,7 +57,7 @@ class _Change:
     def message(self) -> str:
         by_interval = isinstance(self.ours, Interval) and isinstance(self.theirs, Interval)
         limit = "the combined 95 % intervals" if by_interval else "the tolerance"
-        change = f"worse by {self.worse:.3f}, beyond" if self.beyond > 0 else "no worse than"
+        change = f"worse by {self.worse:.3f}, beyond" if self.beyond > 0 else "not worse beyond"
         both = f"{self.what} {_told(self.ours)}, baseline {_told(self.theirs)}"
         return f"{both}: {change} {limit} ({self.allowed:.3f})"
 

@@ -49,8 +49,8 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         about=ABOUT,
         status=_status(worst, limits),
         message=f"usage perplexity {usage.perplexity:.1f} of K={worst.k:,} ({worst.source}), "
-        f"{_evenness(worst):.0%} of an even use of the {usage.used:,} with members (entropy "
-        f"{usage.entropy:.3f}, equal shares {usage.null.entropy.low:.3f}…"
+        f"{min(1.0, _evenness(worst)):.0%} of an even use of the {usage.used:,} with members "
+        f"(entropy {usage.entropy:.3f}, equal shares {usage.null.entropy.low:.3f}…"
         f"{usage.null.entropy.high:.3f}); the largest holds {usage.largest_share:.1%}",
         measured={
             "evenness": _evenness(worst),

@@ -64,9 +64,7 @@ _DISTANCES: tuple[_Row, ...] = (
         "dead",
         "Prototypes without any sample, and how many N samples leave empty by chance where all "
         "shares are equal, with the standard deviation.",
-        lambda c: (
-            f"{c.usage.dead:,} ({number(c.usage.null.dead, 1)} ± {number(c.usage.null.dead_sd, 1)})"
-        ),
+        lambda c: f"{c.usage.dead:,} ({c.usage.null.dead:,.1f} ± {c.usage.null.dead_sd:,.1f})",
     ),
     (
         "usage entropy",
