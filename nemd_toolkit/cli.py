@@ -48,10 +48,27 @@ FailOn = Annotated[
     str | None,
     typer.Option(help="Exit with 1 on: issue, warning, or codes such as NEMD002,NEMD006."),
 ]
+Ignore = Annotated[
+    str | None,
+    typer.Option(help="Codes that do not count for the verdict but stay visible: NEMD003,NEMD007."),
+]
+Against = Annotated[
+    Path | None,
+    typer.Option(
+        help="report.json of a reference run: an issue is then a change for the worse, "
+        "not an absolute threshold."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the document on stdout, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
-_COLOURS = {"issue": "red", "warning": "yellow", "passed": "green", "not_applicable": None}
+_COLOURS = {
+    "issue": "red",
+    "warning": "yellow",
+    "passed": "green",
+    "not_applicable": None,
+    "ignored": "cyan",
+}
 
 
 @app.command("analyze")
@@ -67,6 +84,8 @@ def analyze_command(
     out: Out = None,
     seed: Seed = 0,
     device: Device = "cpu",
+    ignore: Ignore = None,
+    baseline: Against = None,
     fail_on: FailOn = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -77,13 +96,19 @@ def analyze_command(
 
     Embeddings do not:  nemd analyze embeddings.npz --prototypes 50,100,labels --fail-on issue
 
+    Against a reference run:  nemd analyze last.pt --data digits --baseline reference/report.json
+
     Exit code: 0 analysed (or gate passed), 1 gate failed, 2 unusable input, 3 gate inconclusive.
     """
-    from nemd_toolkit.gate import exit_code, parse_gate
+    from nemd_toolkit.findings import parse_codes
+    from nemd_toolkit.gate import exit_code, parse_gate, require_counted
 
     gate = parse_gate(fail_on)
+    ignored = () if ignore is None else parse_codes(ignore, "--ignore")
+    require_counted(gate, ignored)
+    judging = {"ignore": ignored, "baseline": baseline}
     with show_progress(not quiet):
-        found = _analyze(source, data, labels, prototypes, layer, split, seed, device)
+        found = _analyze(source, data, labels, prototypes, layer, split, seed, device, **judging)
         page = found.write(out or Path(f"nemd-{source.stem}"))
     if as_json:
         typer.echo(found.to_json(), nl=False)
@@ -181,7 +206,7 @@ def embed_command(
 
 
 @app.command("explain")
-def explain_command(code: Annotated[str, typer.Argument(help="NEMD001 … NEMD010")]) -> None:
+def explain_command(code: Annotated[str, typer.Argument(help="NEMD001 … NEMD011")]) -> None:
     """Say what a finding means, when it fires, and what to do."""
     from nemd_toolkit.findings import about
 
@@ -237,6 +262,7 @@ def _analyze(
     split: str,
     seed: int,
     device: str,
+    **judging: Any,
 ) -> Any:
     from nemd_toolkit.pipeline import analyze, parse_prototypes
 
@@ -249,6 +275,7 @@ def _analyze(
         layer=layer,
         split=split,
         device=device,
+        **judging,
     )
 
 

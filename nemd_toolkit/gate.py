@@ -6,7 +6,15 @@ from nemd_toolkit.errors import InputError
 from nemd_toolkit.findings import CHECKS
 from nemd_toolkit.report.analysis import Analysis
 
-__all__ = ["FAILED", "INCONCLUSIVE", "PASSED", "WRONG_USE", "exit_code", "parse_gate"]
+__all__ = [
+    "FAILED",
+    "INCONCLUSIVE",
+    "PASSED",
+    "WRONG_USE",
+    "exit_code",
+    "parse_gate",
+    "require_counted",
+]
 
 PASSED, FAILED, WRONG_USE, INCONCLUSIVE = 0, 1, 2, 3
 _LEVELS = ("issue", "warning")
@@ -30,12 +38,22 @@ def parse_gate(text: str | None) -> tuple[str, ...]:
     return gate
 
 
+def require_counted(gate: Sequence[str], ignored: Sequence[str]) -> None:
+    """Raise InputError where a code of the gate is to be ignored: it could never fail."""
+    both = [code for code in ignored if code in gate]
+    if both:
+        raise InputError(
+            f"--ignore: expected codes that --fail-on does not name, got {', '.join(both)}; "
+            "leave it out of one of the two"
+        )
+
+
 def exit_code(analyses: Sequence[Analysis], gate: Sequence[str]) -> int:
     """0 without a gate or when it passes, 1 when it fails, 3 when it cannot be told.
 
     "issue" fails on any collapse issue; "warning" on those and on any warning; a code fails when
     its finding is an issue. What fails nothing gives 3 where the verdict is inconclusive or a code
-    asked for was not applicable.
+    asked for was not applicable. What is ignored neither fails nor stops a gate.
     """
     if not gate:
         return PASSED

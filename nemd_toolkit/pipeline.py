@@ -3,7 +3,7 @@
 import platform
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.findings import Thresholds, decide, judge
-from nemd_toolkit.measures import measure
+from nemd_toolkit.findings import (
+    Baseline,
+    Finding,
+    Thresholds,
+    decide,
+    judge,
+    judge_against,
+    parse_codes,
+)
+from nemd_toolkit.findings import ignore as ignore_codes
+from nemd_toolkit.measures import Measures, measure
 from nemd_toolkit.progress import bar
 from nemd_toolkit.prototypes import (
     Prototypes,
@@ -23,6 +32,8 @@ from nemd_toolkit.prototypes import (
     prototypes_from_labels,
 )
 from nemd_toolkit.report.analysis import Analysis, Provenance
+from nemd_toolkit.report.baseline_file import numbers_of, read_baseline, require_comparable
+from nemd_toolkit.report.comparability import Setting
 from nemd_toolkit.sources import Opened, open_source
 
 __all__ = ["Prototyping", "analyze", "parse_prototypes", "versions"]
@@ -42,15 +53,19 @@ def analyze(
     split: str = "train",
     device: str = "cpu",
     thresholds: Thresholds | None = None,
+    ignore: str | Sequence[str] = (),
+    baseline: Path | str | None = None,
 ) -> Analysis:
     """Analyse a checkpoint, embeddings (file, `Embeddings` or array) for collapse.
 
     data: images to embed with a checkpoint, such as "digits". prototypes: numbers for k-means,
     "own" for those in the checkpoint, "labels", or several of these; by default three numbers
     chosen from the number of samples. labels: one per row, or a file of them. layer: "projector"
-    (the default where there is one) or "backbone". Same seed, same machine, same numbers.
+    (the default where there is one) or "backbone". ignore: codes of checks that do not count; they
+    stay visible. baseline: report.json of a reference run to judge against, instead of by absolute
+    thresholds. Same seed, same machine, same numbers.
 
-    Raises InputError for what cannot be read or analysed.
+    Raises InputError for what cannot be read or analysed, and a baseline that is not comparable.
 
     >>> import torch
     >>> equal = torch.ones(200, 8)
@@ -58,14 +73,26 @@ def analyze(
     'NEMD001'
     """
     start = time.perf_counter()
+    limits = Thresholds() if thresholds is None else thresholds
+    ignored = parse_codes(ignore, "ignore")
+    reference = _reference(baseline, limits)
     opened = open_source(source, data, layer=layer, split=split, labels=labels, device=device)
     clusterings = _prototypes(opened, prototypes, seed)
-    measures = measure(opened.embeddings, clusterings, seed=seed)
-    findings = judge(measures, thresholds)
+    _require_comparable(reference, opened, clusterings)
+    log = opened.checkpoint.log if opened.checkpoint else None
+    measures = measure(opened.embeddings, clusterings, seed=seed, log=log)
+    findings = _judged(measures, limits, reference)
+    findings = ignore_codes(findings, ignored)
+    against = reference[0] if reference else None
+    options = {
+        "--ignore": ",".join(ignored) or None,
+        "--baseline": against.file if against else None,
+    }
     return Analysis(
         measures=measures,
         findings=findings,
-        verdict=decide(findings),
+        verdict=decide(findings, baseline=against.state if against else None),
+        baseline=against,
         provenance=Provenance(
             source=opened.name,
             sha256=opened.sha256,
@@ -73,7 +100,7 @@ def analyze(
             layer=opened.layer,
             data=opened.data,
             seed=seed,
-            command=_command(opened, clusterings, seed, split, device),
+            command=_command(opened, clusterings, seed, split, device, options),
             versions=versions(),
             device=device,
             seconds=time.perf_counter() - start,
@@ -109,6 +136,39 @@ def parse_prototypes(text: str | None) -> tuple[Prototyping, ...] | None:
 def versions() -> dict[str, str]:
     """Versions of what the numbers rest on."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+_Reference = tuple[Baseline, Setting]
+
+
+def _reference(baseline: Path | str | None, limits: Thresholds) -> _Reference | None:
+    return None if baseline is None else read_baseline(baseline, epsilon=limits.duplicate_epsilon)
+
+
+def _require_comparable(
+    reference: _Reference | None, opened: Opened, clusterings: Sequence[Prototypes]
+) -> None:
+    if reference is None:
+        return
+    ours = Setting(
+        count=len(opened.embeddings),
+        dim=opened.embeddings.dim,
+        clusterings=tuple((p.k, p.source) for p in clusterings),
+        n=None,  # not chosen yet, and of no matter to what is compared
+        data=opened.data,
+        layer=opened.layer,
+    )
+    require_comparable(reference[0], reference[1], ours)
+
+
+def _judged(
+    measures: Measures, limits: Thresholds, reference: _Reference | None
+) -> tuple[Finding, ...]:
+    findings = judge(measures, limits)
+    if reference is None:
+        return findings
+    ours = numbers_of(measures, epsilon=limits.duplicate_epsilon)
+    return judge_against(findings, ours, reference[0].numbers, limits)
 
 
 def _prototypes(
@@ -161,13 +221,18 @@ def _notes(opened: Opened, clusterings: Sequence[Prototypes], *, chosen: bool) -
 
 
 def _command(
-    opened: Opened, clusterings: Sequence[Prototypes], seed: int, split: str, device: str
+    opened: Opened,
+    clusterings: Sequence[Prototypes],
+    seed: int,
+    split: str,
+    device: str,
+    judging: Mapping[str, str | None],
 ) -> str:
     kinds = dict.fromkeys(str(p.k) if p.source == "k-means" else p.source for p in clusterings)
     words = ["nemd", "analyze", opened.name, "--prototypes", ",".join(kinds), "--seed", str(seed)]
     options = {"--data": opened.spec, "--layer": opened.layer, "--labels": opened.labels}
     if opened.checkpoint is not None:
         options |= {"--split": split, "--device": device}
-    for option, value in options.items():
+    for option, value in (options | dict(judging)).items():
         words += [] if value is None else [option, value]
     return shlex.join(words)

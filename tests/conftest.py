@@ -1,8 +1,12 @@
 """Settings shared by all tests."""
 
+import sys
+
 import pytest
 import torch
 from hypothesis import settings
+
+from nemd_toolkit import __main__ as entry
 
 settings.register_profile("nemd", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("nemd")
@@ -17,3 +21,18 @@ def pcl_checkpoint(tmp_path_factory):
     settings = {"warmup_epochs": 1, "clusters": [20, 10]}
     out = tmp_path_factory.mktemp("pcl")
     return fit("pcl", "digits", epochs=2, out=out, overrides=settings)
+
+
+@pytest.fixture
+def nemd(monkeypatch, capsys, tmp_path):
+    """Run `nemd` with words in an empty folder; gives its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["nemd", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            entry.main()
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out, err
+
+    return run

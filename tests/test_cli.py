@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import sys
 import zipfile
 from pathlib import Path
 
@@ -11,26 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from nemd_toolkit import __main__ as entry
 from nemd_toolkit.pipeline import analyze
 from nemd_toolkit.report.naming import run_names
 from nemd_toolkit.report.text import finding_lines
 from tests import worlds
-
-
-@pytest.fixture
-def nemd(monkeypatch, capsys, tmp_path):
-    """Run `nemd` with words in an empty folder; gives its exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["nemd", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            entry.main()
-        out, err = capsys.readouterr()
-        return ended.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture

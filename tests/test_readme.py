@@ -10,6 +10,7 @@ import pytest
 
 from nemd_toolkit import cli
 from nemd_toolkit.findings import CHECKS
+from nemd_toolkit.pipeline import analyze
 from pauc_train import __main__ as trainer
 from tests import worlds
 
@@ -22,13 +23,21 @@ LINES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def reference():
+    """Give the report.json of a run on data of the same size as the others."""
+    return analyze(worlds.clusters(1000, 32, 20, 0.5)[0]).to_json()
+
+
 @pytest.fixture
-def workplace(tmp_path, monkeypatch, pcl_checkpoint):
+def workplace(tmp_path, monkeypatch, pcl_checkpoint, reference):
     """A folder with the files that the README's lines name."""
     x, group = worlds.clusters(1000, 32, 20, 0.9)
     np.savez(tmp_path / "embeddings.npz", vectors=x.numpy(), labels=group.numpy())
     np.save(tmp_path / "other.npy", worlds.clusters(1000, 32, 20, 0.5)[0].numpy())
     (tmp_path / "runs" / "pcl").mkdir(parents=True)
+    (tmp_path / "reference").mkdir()
+    (tmp_path / "reference" / "report.json").write_text(reference, encoding="utf-8")
     for name in ("last.pt", "runs/pcl/last.pt"):
         (tmp_path / name).write_bytes(Path(pcl_checkpoint).read_bytes())
     monkeypatch.chdir(tmp_path)

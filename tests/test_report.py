@@ -218,6 +218,7 @@ def test_document_is_standard_json_with_the_promised_keys(folder: Path) -> None:
     assert set(document) == {"schema", "verdict", "findings", "measures", "provenance"}
     assert set(document["verdict"]) == {"state", "codes", "headline"}
     finding = {"code", "name", "status", "message", "measured", "threshold", "remedy"}
+    finding |= {"would_be", "relative"}
     assert all(set(found) == finding for found in document["findings"])
     promised = {"embeddings", "nemd", "clusterings", "instance", "spectrum"}
     assert promised | {"neural_collapse", "quality"} <= set(document["measures"])

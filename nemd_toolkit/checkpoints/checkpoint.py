@@ -14,6 +14,7 @@ from nemd_toolkit.checkpoints.layouts import (
     describe_contents,
 )
 from nemd_toolkit.checkpoints.safe_reading import Content, read_content, sha256
+from nemd_toolkit.checkpoints.training_log import TrainingLog
 from nemd_toolkit.errors import InputError, UnknownLayout
 
 __all__ = ["Checkpoint", "ImageInfo", "OwnPrototypes", "checkpoint_from", "read_checkpoint"]
@@ -35,6 +36,7 @@ class Checkpoint:
     branches: Mapping[str, Mapping[str, Tensor]] = field(repr=False)  # encoder state dicts
     default_branch: str  # the one that prototypes are made from
     prototypes: tuple[OwnPrototypes, ...] = field(repr=False)
+    log: TrainingLog | None = field(repr=False, default=None)  # of its training, as far as known
 
     def branch(self, name: str | None = None) -> Mapping[str, Tensor]:
         """State dict of a branch, by default the one that prototypes are made from.
@@ -76,6 +78,7 @@ def checkpoint_from(content: Content) -> Checkpoint:
                 branches=reading.branches,
                 default_branch=reading.default_branch,
                 prototypes=reading.prototypes,
+                log=reading.log,
             )
     if embedding_columns(content) is not None:
         raise UnknownLayout(

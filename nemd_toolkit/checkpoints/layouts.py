@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nemd_toolkit.checkpoints.safe_reading import Content
+from nemd_toolkit.checkpoints.training_log import TrainingLog, read_log
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError
 
@@ -67,6 +68,7 @@ class Reading:
     method: str | None = None
     data: str | None = None
     prototypes: tuple[OwnPrototypes, ...] = ()
+    log: TrainingLog | None = None
 
 
 def _pauc_train(content: Content) -> Reading | None:
@@ -92,6 +94,7 @@ def _pauc_train(content: Content) -> Reading | None:
             branches=branches,
             default_branch=_momentum_default(branches),
             prototypes=tuple(_own_prototypes(entry) for entry in extra.get("prototypes") or ()),
+            log=read_log(extra, content.path),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(

@@ -5,7 +5,7 @@ from typing import Literal
 
 __all__ = ["About", "Finding", "Kind", "Status"]
 
-Status = Literal["issue", "warning", "passed", "not_applicable"]
+Status = Literal["issue", "warning", "passed", "not_applicable", "ignored"]
 # A "collapse" issue makes the verdict "collapsed"; a "doubt" issue makes it "inconclusive".
 Kind = Literal["collapse", "doubt"]
 
@@ -31,3 +31,5 @@ class Finding:
     message: str
     measured: dict[str, float | int | None]
     threshold: dict[str, float | int]
+    would_be: Status | None = None  # the status that an ignored finding would have
+    relative: bool = False  # judged against a baseline, not by absolute limits

@@ -23,6 +23,21 @@ class Thresholds:
     # NEMD003: cosine distance of distinct prototypes (2410.14060, from memory), share repeated.
     duplicate_epsilon: float = 0.025
     duplicate_share: float = 0.10
+    # NEMD004: share of all K prototypes that are empty beyond the number expected under equal
+    # shares at this N. A tenth as for NEMD003: a prototype that is never used is as lost as one
+    # that repeats another. Four standard deviations of the exact occupancy law: beyond chance even
+    # over many clusterings. With fewer than ten samples a prototype, gamma-distributed shares of
+    # shape 1/2 leave a fifth empty with none dead, so it stays a warning.
+    dead_share_issue: float = 0.10
+    dead_share_warning: float = 0.05
+    dead_deviations: float = 4.0
+    dead_members: float = 10.0
+    # NEMD005: perplexity of the usage as a share of that of equal shares. An exponential long tail
+    # from largest to smallest has 0.55 at a ratio of 100 and 0.71 at 20 for any K ≥ 20 (long-tailed
+    # benchmarks use ratios of 10…256); k-means on balanced groups gave 0.76…1.0, pauc-train's own
+    # prototypes on digits 0.89…0.96.
+    evenness_issue: float = 0.55
+    evenness_warning: float = 0.70
     # NEMD006: centred effective rank as a share of what uniform points of the same N and d have.
     # Below 3 the cloud is flat or a line, unless d itself is so small that 3 is half of it.
     rank_issue: float = 3.0
@@ -43,3 +58,16 @@ class Thresholds:
     # NEMD010: share of rows that repeat another row exactly.
     duplicate_rows_issue: float = 0.50
     duplicate_rows_warning: float = 0.01
+    # NEMD011: nats between a loss and ln K; a gap of g means that the right class is picked e^g
+    # times as often as by guessing. Healthy runs of pauc-train pass 0.2 by their third epoch and
+    # end 1.5…3 below ln K; three epochs, because the first ones of any run are near it.
+    chance_gap_issue: float = 0.05
+    chance_gap_warning: float = 0.20
+    chance_epochs: int = 3
+    # Against a baseline: how much worse a number without an interval may be. Another training seed
+    # moves the rank by 3…5 % and kNN by 0.004 on digits (reports/LOG.md); the others are guesses.
+    baseline_rank_share: float = 0.10  # of the baseline's effective rank share, relative
+    baseline_mean_share: float = 0.05  # of the squared length in the mean row
+    baseline_duplicates: float = 0.10  # share of prototypes, as NEMD003's limit
+    baseline_entropy: float = 0.05  # of the usage entropy: a fifth of the perplexity at K=100
+    baseline_knn: float = 0.02  # of the kNN accuracy

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from nemd_toolkit.checkpoints import TrainingLog
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.measures.clouds import TooFewSamples, common_size
 from nemd_toolkit.measures.instance import (
@@ -93,10 +94,17 @@ class Measures:
     spectrum: Spectrum
     projection: Projection
     seed: int
+    log: TrainingLog | None = None  # of the encoder's training, where it is known
 
 
-def measure(embeddings: Embeddings, prototypes: Sequence[Prototypes], *, seed: int = 0) -> Measures:
-    """Measure embeddings under each clustering, all at one cloud size n."""
+def measure(
+    embeddings: Embeddings,
+    prototypes: Sequence[Prototypes],
+    *,
+    seed: int = 0,
+    log: TrainingLog | None = None,
+) -> Measures:
+    """Measure embeddings under each clustering, all at one cloud size n; `log` is handed on."""
     n = common_size([*prototypes, *(uniform_null(p, seed=seed) for p in prototypes)])
     clusterings = []
     with bar("measuring prototypes", len(prototypes)) as advance:
@@ -114,6 +122,7 @@ def measure(embeddings: Embeddings, prototypes: Sequence[Prototypes], *, seed: i
         spectrum=measure_spectrum(embeddings.vectors, seed=seed),
         projection=project(embeddings, seed=seed),
         seed=seed,
+        log=log,
     )
 
 
@@ -127,7 +136,7 @@ def _measure_clustering(prototypes: Prototypes, n: int, seed: int) -> Clustering
         prototypes=prototypes,
         nemd=found,
         nemd_missing=missing,
-        usage=measure_usage(prototypes),
+        usage=measure_usage(prototypes, seed=seed),
         spread=measure_spread(prototypes),
         geometry=measure_prototypes(prototypes),
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from nemd_toolkit.findings import Finding, Verdict
+from nemd_toolkit.findings import Baseline, Finding, Verdict
 from nemd_toolkit.measures import Measures
 
 __all__ = ["Analysis", "Provenance"]
@@ -34,6 +34,7 @@ class Analysis:
     findings: tuple[Finding, ...]
     verdict: Verdict
     provenance: Provenance
+    baseline: Baseline | None = None  # that the findings were judged against
 
     def to_json(self) -> str:
         """Give the document of schema nemd-report/1 as text."""

@@ -22,7 +22,7 @@ from nemd_toolkit.figures.style import (
 from nemd_toolkit.findings import Thresholds
 from nemd_toolkit.report.analysis import Analysis
 from nemd_toolkit.report.gallery import limit
-from nemd_toolkit.report.wording import STATES, interval, no_score, number
+from nemd_toolkit.report.wording import interval, no_score, number, state_of
 
 __all__ = ["DPI", "draw_card"]
 
@@ -44,7 +44,14 @@ def draw_card(analysis: Analysis) -> Figure:
         colour = _COLOURS[analysis.verdict.state]
         axes.add_patch(Polygon([(0, 0), (WIDTH, 0), (WIDTH, 14), (0, 14)], color=colour))
         card.icon(analysis.verdict.state, colour)
-        card.text(165, 92, STATES[analysis.verdict.state], 46, colour=colour, weight="bold")
+        card.text(
+            165,
+            92,
+            state_of(analysis.verdict),
+            36 if analysis.verdict.relative else 46,
+            colour=colour,
+            weight="bold",
+        )
         card.paragraph(_LEFT, 165, analysis.verdict.headline, 20, lines=3)
         card.scale(analysis)
         card.numbers(analysis)
@@ -141,22 +148,31 @@ class _Card:
                 _LEFT, y - 30, f"No NEMD score: {no_score(analysis.measures)}", 16, lines=3
             )
             return
-        low, high = min(-0.04, score.low), max(1.04, score.high)
+        baseline = analysis.baseline.numbers.score if analysis.baseline else None
+        drawn = [score] if baseline is None else [score, baseline]
+        low = min(-0.04, *(s.low for s in drawn))
+        high = max(1.04, *(s.high for s in drawn))
 
         def at(value: Pixels) -> float:
             return _LEFT + (_RIGHT - _LEFT) * (value - low) / (high - low)
 
         warning = limit(found, "NEMD002", "score_warning", limits.coagulation_warning)
         issue = limit(found, "NEMD002", "score_issue", limits.coagulation_issue)
-        self.axes.fill_between([at(warning), at(issue)], y - 22, y + 22, color=ZONE, lw=0)
-        self.axes.fill_between([at(issue), at(high)], y - 22, y + 22, color=ZONE_STRONG, lw=0)
+        if analysis.baseline is None:
+            self.axes.fill_between([at(warning), at(issue)], y - 22, y + 22, color=ZONE, lw=0)
+            self.axes.fill_between([at(issue), at(high)], y - 22, y + 22, color=ZONE_STRONG, lw=0)
+            self.text(at(issue), y + 44, f"▴ issue {issue:g}", 14, colour=VERMILLION)
         self.axes.plot([at(0), at(1)], [y, y], color=GRID, lw=5)
+        if baseline is not None:
+            self.axes.plot([at(baseline.value)], [y], marker="D", ms=17, color=PAPER, mec=INK)
         self.axes.plot([at(score.low), at(score.high)], [y, y], color=BLUE, lw=12, alpha=0.5)
         self.axes.plot([at(score.value)], [y], marker="D", ms=17, color=BLUE, mec=INK)
-        self.text(_LEFT, y - 48, f"NEMD score {interval(score)}", 20, weight="bold")
+        told = f"NEMD score {interval(score)}"
+        if baseline is not None:
+            told += f", baseline {interval(baseline)}"
+        self.text(_LEFT, y - 48, told, 20, weight="bold")
         self.text(at(0), y + 44, "0 uniform noise", 14, colour=MUTED)
         self.text(at(1), y + 44, "1 points", 14, colour=MUTED, side="right")
-        self.text(at(issue), y + 44, f"▴ issue {issue:g}", 14, colour=VERMILLION)
 
     def numbers(self, analysis: Analysis) -> None:
         """Write four numbers in four columns."""

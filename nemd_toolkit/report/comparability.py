@@ -7,12 +7,24 @@ from itertools import combinations
 from nemd_toolkit.report.analysis import Analysis
 from nemd_toolkit.report.wording import interval, shortened
 
-__all__ = ["Difference", "differences", "warnings"]
+__all__ = ["Difference", "Setting", "differences", "unlike", "warnings"]
 
 Run = tuple[str, Analysis]
 
 MOST_PAIRED = 6  # runs; more are compared with the first only
 LONGEST_NAME = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What has to be alike for numbers of two runs to be comparable."""
+
+    count: int
+    dim: int
+    clusterings: tuple[tuple[int, str], ...]  # K and source of each
+    n: int | None  # points in a cloud
+    data: str | None
+    layer: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,27 +40,48 @@ class Difference:
 
 def warnings(runs: Sequence[Run]) -> list[str]:
     """One sentence for each thing that makes runs unlike, and what that spoils."""
+    settings = [_setting(analysis) for _, analysis in runs]
     return [
         f"Runs differ in {what} ({'; '.join(sorted(values))}): {spoils}"
-        for what, read, spoils in _ALIKE
-        if len(values := {shortened(read(analysis), 100) for _, analysis in runs}) > 1
+        for what, read, spoils in (_POINTS, *_ALIKE)
+        if len(values := {shortened(read(setting), 100) for setting in settings}) > 1
     ]
+
+
+def unlike(first: Setting, second: Setting) -> list[tuple[str, str, str]]:
+    """Say what differs between two runs, with both values; not n, which moves raw NEMD alone."""
+    return [
+        (what, read(first), read(second)) for what, read, _ in _ALIKE if read(first) != read(second)
+    ]
+
+
+def _setting(analysis: Analysis) -> Setting:
+    m, provenance = analysis.measures, analysis.provenance
+    return Setting(
+        count=m.rows.count,
+        dim=m.rows.dim,
+        clusterings=tuple((c.k, c.source) for c in m.clusterings),
+        n=m.nemd.n if m.nemd else None,
+        data=provenance.data,
+        layer=provenance.layer,
+    )
 
 
 _RAW = "raw NEMD is not comparable, read the score."
 _ALL = "no column is a fair comparison of encoders."
-_ALIKE: tuple[tuple[str, Callable[[Analysis], str], str], ...] = (
-    ("points per cloud, n", lambda a: str(a.measures.nemd.n if a.measures.nemd else "none"), _RAW),
-    ("embeddings, N", lambda a: f"{a.measures.rows.count:,}", _RAW),
-    ("dimension, d", lambda a: f"{a.measures.rows.dim:,}", _RAW),
+_Alike = tuple[str, Callable[[Setting], str], str]
+_POINTS: _Alike = ("points per cloud, n", lambda s: str(s.n or "none"), _RAW)
+_ALIKE: tuple[_Alike, ...] = (
+    ("embeddings, N", lambda s: f"{s.count:,}", _RAW),
+    ("dimension, d", lambda s: f"{s.dim:,}", _RAW),
     (
         "prototypes, K",
-        lambda a: ", ".join(f"{c.k} {c.source}" for c in a.measures.clusterings),
+        lambda s: ", ".join(f"{k} {source}" for k, source in s.clusterings),
         "raw NEMD is not comparable, and the score is lower where a prototype holds several "
         "groups.",
     ),
-    ("data", lambda a: a.provenance.data or "none", _ALL),
-    ("layer", lambda a: a.provenance.layer or "none", _ALL),
+    ("data", lambda s: s.data or "none", _ALL),
+    ("layer", lambda s: s.layer or "none", _ALL),
 )
 
 

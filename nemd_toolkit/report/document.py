@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-from nemd_toolkit.findings import Finding
+from nemd_toolkit.findings import Baseline, Finding
 from nemd_toolkit.measures.intervals import Interval
 from nemd_toolkit.measures.nemd import Nemd
 from nemd_toolkit.measures.summary import ClusteringMeasures, Measures, NemdSummary
 from nemd_toolkit.report.analysis import Analysis, Provenance
 
-__all__ = ["SCHEMA", "document", "to_json"]
+__all__ = ["SCHEMA", "document", "measures_part", "to_json"]
 
 SCHEMA = "nemd-report/1"
 
@@ -30,8 +30,8 @@ def document(analysis: Analysis) -> dict[str, Any]:
             "headline": verdict.headline,
         },
         "findings": [_finding(f) for f in analysis.findings],
-        "measures": _measures(analysis.measures),
-        "provenance": _provenance(analysis.provenance),
+        "measures": measures_part(analysis.measures),
+        "provenance": _provenance(analysis.provenance) | {"baseline": _baseline(analysis.baseline)},
     }
 
 
@@ -40,6 +40,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "code": finding.about.code,
         "name": finding.about.name,
         "status": finding.status,
+        "would_be": finding.would_be,  # of an ignored finding
+        "relative": finding.relative,  # judged against the baseline
         "message": finding.message,
         "measured": finding.measured,
         "threshold": finding.threshold,
@@ -47,7 +49,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _measures(m: Measures) -> dict[str, Any]:
+def measures_part(m: Measures) -> dict[str, Any]:
+    """Give what stands under `measures`."""
     spectrum = m.spectrum
     return {
         "embeddings": {
@@ -133,6 +136,15 @@ def _clustering(c: ClusteringMeasures) -> dict[str, Any]:
             "perplexity": c.usage.perplexity,
             "largest_share": c.usage.largest_share,
             "gini": c.usage.gini,
+            "dead": c.usage.dead,
+            "expected_dead": c.usage.null.dead,
+            "expected_dead_sd": c.usage.null.dead_sd,
+            "expected": {
+                "entropy": _interval(c.usage.null.entropy),
+                "perplexity": _interval(c.usage.null.perplexity),
+                "gini": _interval(c.usage.null.gini),
+                "draws": c.usage.null.draws,
+            },
         },
         "spread": {
             "mean_resultant": c.spread.mean_resultant,
@@ -148,6 +160,12 @@ def _clustering(c: ClusteringMeasures) -> dict[str, Any]:
             "corr": c.geometry.corr,
         },
     }
+
+
+def _baseline(baseline: Baseline | None) -> dict[str, str] | None:
+    if baseline is None:
+        return None
+    return {"file": baseline.file, "sha256": baseline.sha256, "source": baseline.source}
 
 
 def _provenance(p: Provenance) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from nemd_toolkit.figures.duplicates import draw_duplicates
 from nemd_toolkit.figures.matrix import draw_matrix
 from nemd_toolkit.figures.pairs import draw_pairs
 from nemd_toolkit.figures.resultants import draw_resultants
-from nemd_toolkit.figures.scale import draw_scale, rows_of
+from nemd_toolkit.figures.scale import Row, draw_scale, rows_of
 from nemd_toolkit.figures.spectrum import draw_spectra
 from nemd_toolkit.figures.sphere_map import MOST_COLOURS, draw_map
 from nemd_toolkit.figures.usage import draw_usage
@@ -52,21 +52,29 @@ def gallery(analysis: Analysis) -> list[Picture]:
 
 def limit(findings: tuple[Finding, ...], code: str, name: str, default: float) -> float:
     """Threshold `name` that finding `code` was judged by; the default where it was not judged."""
-    return next((f.threshold[name] for f in findings if f.about.code == code), default)
+    return next((f.threshold.get(name, default) for f in findings if f.about.code == code), default)
 
 
 def scale_picture(analysis: Analysis) -> Picture:
     """Give the score on its scale, per clustering and combined."""
     found, limits = analysis.findings, Thresholds()
     every = rows_of(analysis.measures)
+    baseline = analysis.baseline.numbers.score if analysis.baseline else None
+    if analysis.baseline:
+        every.insert(1, Row(name="baseline, all clusterings", score=baseline))
     rows = every[:MOST_SCALE_ROWS]
+    fires = "would fire without a baseline" if analysis.baseline else "warns and fires"
     told = "; ".join(f"{r.name} {interval(r.score) if r.score else 'no score'}" for r in rows)
     return Picture(
         name="scale",
         title="NEMD score on its scale",
         reading="Left is as spread as uniform noise, right is every prototype shrunk to a point; "
-        "bars are 95 % intervals, shaded is where the check for coagulation warns and fires."
-        + (f" The first {len(rows) - 1} clusterings." if len(rows) < len(every) else ""),
+        f"bars are 95 % intervals, shaded is where the check for coagulation {fires}."
+        + (
+            f" The first {len(rows) - 1 - bool(analysis.baseline)} clusterings."
+            if len(rows) < len(every)
+            else ""
+        ),
         alt=f"NEMD scores: {told}.",
         figure=draw_scale(
             rows,

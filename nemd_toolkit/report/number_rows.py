@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nemd_toolkit.measures import Measures
+from nemd_toolkit.measures import Interval, Measures
 from nemd_toolkit.measures.nemd import Nemd
 from nemd_toolkit.measures.spectrum import Spectrum
 from nemd_toolkit.measures.summary import ClusteringMeasures
@@ -79,9 +79,26 @@ _DISTANCES: tuple[_Row, ...] = (
     ),
     ("used", "Prototypes that hold any sample.", lambda c: f"{c.usage.used:,} of {c.k:,}"),
     (
+        "dead",
+        "Prototypes without any sample, and how many N samples leave empty by chance where all "
+        "shares are equal, with the standard deviation.",
+        lambda c: f"{c.usage.dead:,} ({c.usage.null.dead:,.1f} ± {c.usage.null.dead_sd:,.1f})",
+    ),
+    (
+        "usage entropy",
+        "Of the prototypes' shares, over ln K: 1 = all equal. In brackets here and below: what "
+        "equal shares show at this N.",
+        lambda c: f"{number(c.usage.entropy)} {_band(c.usage.null.entropy, 3)}",
+    ),
+    (
         "perplexity",
         "As many equally used prototypes would be used as evenly, 1 … K.",
-        lambda c: number(c.usage.perplexity, 1),
+        lambda c: f"{number(c.usage.perplexity, 1)} {_band(c.usage.null.perplexity, 1)}",
+    ),
+    (
+        "Gini",
+        "Of the shares: 0 = all equal, towards 1 = one prototype holds all.",
+        lambda c: f"{number(c.usage.gini)} {_band(c.usage.null.gini, 3)}",
     ),
     (
         "mean resultant",
@@ -95,6 +112,10 @@ def _runs(nemd: Nemd | None) -> str:
     if nemd is None or nemd.seed_deviation is None:
         return "1" if nemd is not None else "none"
     return f"{nemd.repeats}, {nemd.seed_deviation:.2g}"
+
+
+def _band(found: Interval, digits: int) -> str:
+    return f"({number(found.low, digits)} … {number(found.high, digits)})"
 
 
 def _duplicates(epsilon: float) -> tuple[_Row, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from nemd_toolkit.findings import Thresholds
+from nemd_toolkit.findings import Baseline, Thresholds
 from nemd_toolkit.measures.summary import ClusteringMeasures
 from nemd_toolkit.report.analysis import Analysis, Provenance
 from nemd_toolkit.report.gallery import Picture, limit
@@ -59,6 +59,8 @@ def page(analysis: Analysis, pictures: Sequence[Picture]) -> str:
         source=shortened(provenance.source, 300),
         findings=analysis.findings,
         fired=[f for f in analysis.findings if f.status in ("issue", "warning")],
+        ignored=[f for f in analysis.findings if f.status == "ignored"],
+        relative=analysis.baseline is not None,
         score=interval(m.nemd.score) if m.nemd and m.nemd.score else None,
         how_sure=how_sure(m),
         scale=scale,
@@ -70,7 +72,7 @@ def page(analysis: Analysis, pictures: Sequence[Picture]) -> str:
         missing=_missing(clusterings),
         embedding_numbers=embedding_numbers(m),
         prototype_tables=[_prototypes(c, len(clusterings)) for c in clusterings],
-        provenance=_facts(provenance),
+        provenance=_facts(provenance, analysis.baseline),
         command=shortened(provenance.command, 2_000),
         notes=provenance.notes,
     )
@@ -135,7 +137,10 @@ def _cell(column: str, value: Any) -> _Cell:
     return _Cell(shown=seen, value=f"{exact:.6g}" if math.isfinite(exact) else "")
 
 
-def _facts(p: Provenance) -> list[tuple[str, str]]:
+def _facts(p: Provenance, baseline: Baseline | None) -> list[tuple[str, str]]:
+    judged = "absolute thresholds"
+    if baseline is not None:
+        judged = f"{baseline.file} (SHA-256 {baseline.sha256}), the report on {baseline.source}"
     versions = ", ".join(f"{name} {version}" for name, version in p.versions.items())
     return [
         ("source", shortened(p.source, 1_000)),
@@ -143,6 +148,7 @@ def _facts(p: Provenance) -> list[tuple[str, str]]:
         ("format or layout", p.layout),
         ("layer", p.layer or "none: embeddings were given"),
         ("data", shortened(p.data, 1_000) if p.data else "none: embeddings were given"),
+        ("judged against", shortened(judged, 1_000)),
         ("seed", str(p.seed)),
         ("device", p.device),
         ("time taken", f"{p.seconds:.1f} s"),

@@ -8,7 +8,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from nemd_toolkit.report.wording import STATES, STATUSES
+from nemd_toolkit.findings import would_be
+from nemd_toolkit.report.wording import STATUSES, state_of
 
 __all__ = ["render"]
 
@@ -20,7 +21,7 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.globals |= {"states": STATES, "statuses": STATUSES}
+_ENVIRONMENT.globals |= {"state_of": state_of, "statuses": STATUSES, "would_be": would_be}
 
 
 def render(template: str, **context: Any) -> str:

@@ -3,13 +3,13 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from nemd_toolkit.findings import Finding
+from nemd_toolkit.findings import Finding, would_be
 from nemd_toolkit.measures import Interval
 from nemd_toolkit.report.analysis import Analysis
 
 __all__ = ["MARKS", "comparison_lines", "finding_lines"]
 
-MARKS = {"issue": "✗", "warning": "!", "passed": "✓", "not_applicable": "–"}
+MARKS = {"issue": "✗", "warning": "!", "passed": "✓", "not_applicable": "–", "ignored": "~"}
 _NARROW = 40  # columns that a message needs beside its name
 
 
@@ -25,11 +25,14 @@ def finding_lines(analysis: Analysis, width: int | None = None) -> list[tuple[st
 def _finding_text(finding: Finding, width: int | None) -> str:
     about, status = finding.about, finding.status
     head = f"  {MARKS[status]} {about.code} {about.name:<22} {status.replace('_', ' '):<15} "
+    message = finding.message
+    if status == "ignored":
+        message += f" [ignored; {would_be(finding)}]"
     if width is None:
-        return head + finding.message
+        return head + message
     indent = len(head) if width - len(head) >= _NARROW else 6
     first = head if indent == len(head) else f"{head.rstrip()}\n{' ' * indent}"
-    lines = textwrap.wrap(finding.message, max(width - indent, 20), break_long_words=False)
+    lines = textwrap.wrap(message, max(width - indent, 20), break_long_words=False)
     return first + f"\n{' ' * indent}".join(lines)
 
 

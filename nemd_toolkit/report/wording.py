@@ -2,6 +2,7 @@
 
 import math
 
+from nemd_toolkit.findings import Verdict
 from nemd_toolkit.measures import Interval, Measures
 
 __all__ = [
@@ -13,9 +14,14 @@ __all__ = [
     "number",
     "percent",
     "shortened",
+    "state_of",
     "storable",
 ]
 
+RELATIVE_STATES = {  # of a verdict by comparison with a baseline only
+    "healthy": "No worse than the baseline",
+    "collapsed": "Worse than the baseline",
+}
 STATES = {"healthy": "Healthy", "collapsed": "Collapsed", "inconclusive": "Inconclusive"}
 STATUSES = {
     "issue": "issue",
@@ -25,6 +31,15 @@ STATUSES = {
     "ignored": "ignored",
 }
 NONE = "–"
+
+
+def state_of(verdict: Verdict) -> str:
+    """Give a verdict's state in words.
+
+    >>> state_of(Verdict(state="collapsed", codes=("NEMD002",), headline="", relative=True))
+    'Worse than the baseline'
+    """
+    return (RELATIVE_STATES if verdict.relative else STATES)[verdict.state]
 
 
 def number(value: float | int | None, digits: int = 3) -> str:

@@ -26,11 +26,13 @@ def verdict_of(x, counts=None, **columns):
     return decide(findings), {f.about.code: f for f in findings}
 
 
-def test_healthy_world_passes_everything():
+def test_healthy_world_passes_everything_that_can_be_told():
     verdict, findings = verdict_of(worlds.clusters(2000, 64, 40, 0.9)[0])
     assert verdict.state == "healthy"
     assert verdict.codes == ()
-    assert {f.status for f in findings.values()} == {"passed"}
+    untold = {"NEMD004", "NEMD011"}  # no own prototypes, no training log
+    assert {c for c, f in findings.items() if f.status == "not_applicable"} == untold
+    assert {f.status for c, f in findings.items() if c not in untold} == {"passed"}
     assert len(findings) == len(CHECKS)
 
 
