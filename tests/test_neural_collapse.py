@@ -75,7 +75,6 @@ def test_blocks_of_pairs_change_nothing(monkeypatch):
     e = labelled(200, 8, 30)
     whole = measure_neural_collapse(e)
     monkeypatch.setattr("nemd_toolkit.measures.neural_collapse._ENTRIES", 70)
-    monkeypatch.setattr("nemd_toolkit.measures.neural_collapse._ROWS", 7)
     parts = measure_neural_collapse(e)
     for name in (*DEFINED, "cdnv_largest"):
         assert getattr(parts, name) == pytest.approx(getattr(whole, name), rel=1e-12)

@@ -27,8 +27,7 @@ MOST_CLASSES = 10_000  # pairs of classes grow as the square
 # unit float32 rows err by this: shorter differences of class means, and singular values of the
 # matrix of centred class means / √K up to it, are rounding and count as 0
 _ROUNDING = float(np.finfo(np.float32).eps)
-_ROWS = 65_536  # in float64 at a time
-_ENTRIES = 4_000_000  # of a block of pairs of classes: 32 MB
+_ENTRIES = 4_000_000  # of a block of rows or of pairs of classes: 32 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -234,7 +233,8 @@ def _classes(points: Float[Tensor, "n d"], which: Int[Tensor, " n"], kept: Tenso
 
 
 def _blocks(points: Tensor, which: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    parts = zip(points.split(_ROWS), which.split(_ROWS), strict=True)
+    rows = max(1, _ENTRIES // points.shape[1])
+    parts = zip(points.split(rows), which.split(rows), strict=True)
     return ((rows.double(), part) for rows, part in parts)
 
 
