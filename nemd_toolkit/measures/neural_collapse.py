@@ -134,7 +134,10 @@ def _measure(classes: _Classes, lone: int, head: LinearHead | None) -> NeuralCol
         reasons.append("a class mean lies at the centre of all, so it has no angle (NC2)")
     pairs, coincident = _cdnv(classes)
     if coincident:
-        reasons.append(f"the means of {coincident:,} pairs of classes coincide (CDNV is infinite)")
+        every = classes.k * (classes.k - 1) // 2
+        reasons.append(
+            f"class means coincide in {coincident:,} of {every:,} pairs, where CDNV is infinite"
+        )
     return NeuralCollapse(
         classes=classes.k,
         rows=len(classes.points),

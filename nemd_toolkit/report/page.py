@@ -116,6 +116,7 @@ def _prototypes(c: ClusteringMeasures, tables: int) -> dict[str, Any]:
     caption = (
         f"{_called(c)}: {count} of {len(table):,} prototypes, largest first. Concentration is "
         "PCL's φ before rescaling (0 = members coincide); distance is 1 − cosine to the nearest."
+        + (" Purity is the share of the commonest label." if "purity" in table else "")
     )
     return {
         "name": f"{_called(c)}",
