@@ -16,7 +16,10 @@ from nemd_toolkit.measures.instance import (
     measure_prototypes,
 )
 from nemd_toolkit.measures.intervals import Interval
+from nemd_toolkit.measures.label_agreement import LabelAgreement, measure_label_agreement
+from nemd_toolkit.measures.label_quality import LabelQuality, measure_label_quality
 from nemd_toolkit.measures.nemd import Nemd, nemd
+from nemd_toolkit.measures.neural_collapse import NeuralCollapse, measure_neural_collapse
 from nemd_toolkit.measures.null import uniform_null
 from nemd_toolkit.measures.projection import Projection, project
 from nemd_toolkit.measures.spectrum import Spectrum, measure_spectrum
@@ -51,6 +54,7 @@ class ClusteringMeasures:
     usage: Usage
     spread: Spread
     geometry: PrototypeGeometry
+    agreement: LabelAgreement | None  # None without labels to compare with
 
     @property
     def k(self) -> int:
@@ -93,6 +97,8 @@ class Measures:
     instance: Instance
     spectrum: Spectrum
     projection: Projection
+    neural_collapse: NeuralCollapse | None  # None without labels
+    quality: LabelQuality | None  # None without labels
     seed: int
     log: TrainingLog | None = None  # of the encoder's training, where it is known
 
@@ -121,6 +127,8 @@ def measure(
         instance=measure_instance(embeddings, seed=seed),
         spectrum=measure_spectrum(embeddings.vectors, seed=seed),
         projection=project(embeddings, seed=seed),
+        neural_collapse=measure_neural_collapse(embeddings),
+        quality=measure_label_quality(embeddings, seed=seed),
         seed=seed,
         log=log,
     )
@@ -139,6 +147,7 @@ def _measure_clustering(prototypes: Prototypes, n: int, seed: int) -> Clustering
         usage=measure_usage(prototypes, seed=seed),
         spread=measure_spread(prototypes),
         geometry=measure_prototypes(prototypes),
+        agreement=measure_label_agreement(prototypes),
     )
 
 

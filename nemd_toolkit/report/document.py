@@ -1,10 +1,12 @@
 """The JSON document of an analysis, schema nemd-report/1 (DESIGN §5)."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from nemd_toolkit.findings import Baseline, Finding
 from nemd_toolkit.measures.intervals import Interval
+from nemd_toolkit.measures.label_agreement import LabelAgreement
 from nemd_toolkit.measures.nemd import Nemd
 from nemd_toolkit.measures.summary import ClusteringMeasures, Measures, NemdSummary
 from nemd_toolkit.report.analysis import Analysis, Provenance
@@ -83,8 +85,8 @@ def measures_part(m: Measures) -> dict[str, Any]:
             "null_rows": spectrum.null_rows,
             "singular_centred": spectrum.singular_centred.tolist(),
         },
-        "neural_collapse": None,
-        "quality": None,
+        "neural_collapse": None if m.neural_collapse is None else asdict(m.neural_collapse),
+        "quality": None if m.quality is None else asdict(m.quality),
     }
 
 
@@ -159,6 +161,7 @@ def _clustering(c: ClusteringMeasures) -> dict[str, Any]:
             "uniform": c.geometry.uniform,
             "corr": c.geometry.corr,
         },
+        "labels": _agreement(c.agreement),
     }
 
 
@@ -166,6 +169,10 @@ def _baseline(baseline: Baseline | None) -> dict[str, str] | None:
     if baseline is None:
         return None
     return {"file": baseline.file, "sha256": baseline.sha256, "source": baseline.source}
+
+
+def _agreement(a: LabelAgreement | None) -> dict[str, float] | None:
+    return None if a is None else {"purity": a.purity, "chance": a.chance, "nmi": a.nmi}
 
 
 def _provenance(p: Provenance) -> dict[str, Any]:

@@ -27,7 +27,12 @@ def prototype_numbers(
     """Give the numbers of each clustering; `epsilon` is the distance that duplicates count at."""
     return [
         NumberRow(name=name, meaning=meaning, values=tuple(value(c) for c in clusterings))
-        for name, meaning, value in (*_DISTANCES, *_duplicates(epsilon), *_TERMS)
+        for name, meaning, value in (
+            *_DISTANCES,
+            *_duplicates(epsilon),
+            *_TERMS,
+            *(_LABELS if any(c.agreement is not None for c in clusterings) else ()),
+        )
     ]
 
 
@@ -144,6 +149,21 @@ _TERMS: tuple[_Row, ...] = (
         "p-corr",
         "−E KL(cp‖cq) at softmax temperature 0.1; 0 = alike, lower is more different.",
         lambda c: number(c.geometry.corr),
+    ),
+)
+
+
+_LABELS: tuple[_Row, ...] = (
+    (
+        "purity",
+        "Share of rows with the commonest label of their prototype; by chance at least the share "
+        "of the largest class, and more with more prototypes.",
+        lambda c: percent(c.agreement.purity if c.agreement else None),
+    ),
+    (
+        "NMI with labels",
+        "Information that prototypes and labels share, 0 = none, 1 = the same partition.",
+        lambda c: number(c.agreement.nmi if c.agreement else None),
     ),
 )
 

@@ -13,6 +13,7 @@ from nemd_toolkit.measures.summary import ClusteringMeasures
 from nemd_toolkit.report.analysis import Analysis, Provenance
 from nemd_toolkit.report.gallery import Picture, limit
 from nemd_toolkit.report.inline_svg import inline_svg
+from nemd_toolkit.report.label_rows import label_numbers, label_reasons
 from nemd_toolkit.report.number_rows import embedding_numbers, prototype_numbers
 from nemd_toolkit.report.rendering import render
 from nemd_toolkit.report.tables import prototype_table
@@ -71,6 +72,8 @@ def page(analysis: Analysis, pictures: Sequence[Picture]) -> str:
         prototype_numbers=prototype_numbers(clusterings, epsilon),
         missing=_missing(clusterings),
         embedding_numbers=embedding_numbers(m),
+        label_numbers=label_numbers(m),
+        label_reasons=label_reasons(m),
         prototype_tables=[_prototypes(c, len(clusterings)) for c in clusterings],
         provenance=_facts(provenance, analysis.baseline),
         command=shortened(provenance.command, 2_000),
@@ -115,6 +118,7 @@ def _prototypes(c: ClusteringMeasures, tables: int) -> dict[str, Any]:
     caption = (
         f"{_called(c)}: {count} of {len(table):,} prototypes, largest first. Concentration is "
         "PCL's φ before rescaling (0 = members coincide); distance is 1 − cosine to the nearest."
+        + (" Purity is the share of the commonest label." if "purity" in table else "")
     )
     return {
         "name": f"{_called(c)}",
@@ -133,7 +137,7 @@ def _cell(column: str, value: Any) -> _Cell:
     if pd.isna(value):
         return _Cell(shown="–", value="")
     exact = float(value)
-    seen = percent(exact) if column == "share" else number(exact)
+    seen = percent(exact) if column in ("share", "purity") else number(exact)
     return _Cell(shown=seen, value=f"{exact:.6g}" if math.isfinite(exact) else "")
 
 

@@ -27,7 +27,8 @@ def prototype_table(c: ClusteringMeasures) -> pd.DataFrame:
     """One row per prototype, unused ones included; what was not measured is empty.
 
     state is compared, skipped (fewer than 2n members) or unused. mean_excess and mean_raw are means
-    over the measured pairs that hold the prototype.
+    over the measured pairs that hold the prototype. purity, the share of its commonest label, is
+    there where labels are.
     """
     spread = c.spread
     table = pd.DataFrame(
@@ -49,6 +50,8 @@ def prototype_table(c: ClusteringMeasures) -> pd.DataFrame:
             "nearest_distance": spread.nearest_distance,
         }
     )
+    if c.agreement is not None:
+        measured["purity"] = c.agreement.purities
     table = table.merge(measured, on="prototype", how="left")
     table["nearest"] = table["nearest"].astype("Int64")
     pairs = pair_table(c)
