@@ -14,6 +14,8 @@ from nemd_toolkit.measures.instance import (
     measure_prototypes,
 )
 from nemd_toolkit.measures.intervals import Interval
+from nemd_toolkit.measures.intrinsic import IntrinsicDimension, measure_intrinsic_dimension
+from nemd_toolkit.measures.lidar import Lidar, measure_lidar
 from nemd_toolkit.measures.nemd import Nemd, nemd
 from nemd_toolkit.measures.null import uniform_null
 from nemd_toolkit.measures.projection import Projection, project
@@ -89,6 +91,8 @@ class Measures:
     clusterings: tuple[ClusteringMeasures, ...]
     instance: Instance
     spectrum: Spectrum
+    intrinsic: IntrinsicDimension
+    lidar: Lidar
     projection: Projection
     seed: int
 
@@ -110,6 +114,8 @@ def measure(embeddings: Embeddings, prototypes: Sequence[Prototypes], *, seed: i
         clusterings=tuple(clusterings),
         instance=measure_instance(embeddings, seed=seed),
         spectrum=measure_spectrum(embeddings.vectors, seed=seed),
+        intrinsic=measure_intrinsic_dimension(embeddings.vectors, seed=seed),
+        lidar=measure_lidar(embeddings),
         projection=project(embeddings, seed=seed),
         seed=seed,
     )

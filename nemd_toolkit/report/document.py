@@ -6,6 +6,8 @@ from typing import Any
 from nemd_toolkit.findings import Finding
 from nemd_toolkit.measures.intervals import Interval
 from nemd_toolkit.measures.nemd import Nemd
+from nemd_toolkit.measures.spectrum import Spectrum
+from nemd_toolkit.measures.spread import Spread
 from nemd_toolkit.measures.summary import ClusteringMeasures, Measures, NemdSummary
 from nemd_toolkit.report.analysis import Analysis, Provenance
 
@@ -66,22 +68,54 @@ def _measures(m: Measures) -> dict[str, Any]:
             "align": m.instance.align,
             "uniform": m.instance.uniform,
             "uniform_rows": m.instance.uniform_rows,
+            "w2_uniform": spectrum.w2_uniformity,
+            "koleo": m.instance.koleo,
             "mean_cosine": m.instance.mean_cosine,
             "resultant": m.instance.resultant,
         },
-        "spectrum": {
-            "rankme": spectrum.rankme,
-            "effective_rank": spectrum.effective_rank,
-            "effective_rank_centred": spectrum.effective_rank_centred,
-            "participation_ratio": spectrum.participation_ratio,
-            "variance": spectrum.variance,
-            "cap": spectrum.cap,
-            "null_effective_rank": spectrum.null_effective_rank,
-            "null_rows": spectrum.null_rows,
-            "singular_centred": spectrum.singular_centred.tolist(),
+        "spectrum": _spectrum(spectrum),
+        "intrinsic_dimension": {
+            "two_nn": _interval(m.intrinsic.dimension),
+            "rows": m.intrinsic.rows,
+            "among": m.intrinsic.among,
+            "repeats": m.intrinsic.repeats,
+            "missing": m.intrinsic.missing,
+        },
+        "lidar": {
+            "rank": m.lidar.rank,
+            "samples": m.lidar.samples,
+            "views": m.lidar.views,
+            "cap": m.lidar.cap,
+            "delta": m.lidar.delta,
+            "missing": m.lidar.missing,
         },
         "neural_collapse": None,
         "quality": None,
+    }
+
+
+def _spectrum(spectrum: Spectrum) -> dict[str, Any]:
+    law = spectrum.power_law
+    return {
+        "rankme": spectrum.rankme,
+        "effective_rank": spectrum.effective_rank,
+        "effective_rank_centred": spectrum.effective_rank_centred,
+        "participation_ratio": spectrum.participation_ratio,
+        "alpha_req": {
+            "alpha": law.alpha,
+            "r_squared": law.r_squared,
+            "first": law.first,
+            "last": law.last,
+            "missing": law.missing,
+        },
+        "variance": spectrum.variance,
+        "cap": spectrum.cap,
+        "null_effective_rank": spectrum.null_effective_rank,
+        "null_rows": spectrum.null_rows,
+        "singular": spectrum.singular.tolist(),
+        "singular_centred": spectrum.singular_centred.tolist(),
+        "null_singular": spectrum.null_singular.tolist(),
+        "log10_covariance": spectrum.log10_covariance.tolist(),
     }
 
 
@@ -134,6 +168,8 @@ def _clustering(c: ClusteringMeasures) -> dict[str, Any]:
             "least_resultant": float(c.spread.resultants.min()),
             "greatest_resultant": float(c.spread.resultants.max()),
             "mean_concentration": float(c.spread.concentrations.mean()),
+            "phi": _phi(c.spread),
+            "nearest_pair": _nearest_pair(c.spread),
             "duplicates": {f"{epsilon:g}": share for epsilon, share in c.spread.duplicates},
         },
         "prototype": {
@@ -141,8 +177,24 @@ def _clustering(c: ClusteringMeasures) -> dict[str, Any]:
             "align_positives": c.geometry.align_positives,
             "uniform": c.geometry.uniform,
             "corr": c.geometry.corr,
+            "koleo": c.geometry.koleo,
         },
     }
+
+
+def _phi(spread: Spread) -> dict[str, Any]:
+    """PCL's φ after rescaling; before, it is the concentration."""
+    if spread.phi is None:
+        return {"mean": None, "low": None, "high": None, "missing": spread.phi_missing}
+    low, high = float(spread.phi.min()), float(spread.phi.max())
+    return {"mean": float(spread.phi.mean()), "low": low, "high": high, "missing": None}
+
+
+def _nearest_pair(spread: Spread) -> dict[str, Any] | None:
+    if spread.nearest_pair is None:
+        return None
+    p, q, distance = spread.nearest_pair
+    return {"p": p, "q": q, "distance": distance}
 
 
 def _provenance(p: Provenance) -> dict[str, Any]:

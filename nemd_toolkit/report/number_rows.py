@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from nemd_toolkit.measures import Measures
 from nemd_toolkit.measures.spectrum import Spectrum
+from nemd_toolkit.measures.spread import Spread
 from nemd_toolkit.measures.summary import ClusteringMeasures
 from nemd_toolkit.report.wording import interval, number, percent
 
@@ -70,6 +71,18 @@ _DISTANCES: tuple[_Row, ...] = (
         "0 = members spread over the sphere, 1 = every prototype a single point.",
         lambda c: number(c.spread.mean_resultant),
     ),
+    (
+        "concentration",
+        "Mean over prototypes of PCL's φ before rescaling: distance of members to their centroid, "
+        "over ln(size + 10). 0 = members coincide.",
+        lambda c: number(float(c.spread.concentrations.mean())),
+    ),
+    (
+        "φ, rescaled",
+        "Least and greatest after PCL's scaling to a mean of 0.2: looks normal even where every "
+        "prototype is one point.",
+        lambda c: _phi(c.spread),
+    ),
 )
 
 
@@ -79,6 +92,11 @@ def _duplicates(epsilon: float) -> tuple[_Row, ...]:
             "duplicates",
             f"Prototypes that repeat another within cosine distance {epsilon:g}.",
             lambda c: percent(dict(c.spread.duplicates).get(epsilon)),
+        ),
+        (
+            "nearest pair",
+            "The two prototypes that lie closest, and 1 − their cosine; 0 = they coincide.",
+            lambda c: _nearest_pair(c.spread),
         ),
     )
 
@@ -100,12 +118,30 @@ _TERMS: tuple[_Row, ...] = (
         "−E KL(cp‖cq) at softmax temperature 0.1; 0 = alike, lower is more different.",
         lambda c: number(c.geometry.corr),
     ),
+    (
+        "KoLeo of prototypes",
+        "−E log of the distance to the nearest other; lower is more spread, 18.4 = all repeat.",
+        lambda c: number(c.geometry.koleo),
+    ),
 )
+
+
+def _phi(spread: Spread) -> str:
+    if spread.phi is None:
+        return "undefined"
+    return f"{number(float(spread.phi.min()))} … {number(float(spread.phi.max()))}"
+
+
+def _nearest_pair(spread: Spread) -> str:
+    if spread.nearest_pair is None:
+        return number(None)
+    p, q, distance = spread.nearest_pair
+    return f"{number(distance)} (no. {p}, {q})"
 
 
 def embedding_numbers(m: Measures) -> list[NumberRow]:
     """Give the numbers of the embeddings themselves."""
-    found = (*_row_numbers(m), *_rank_numbers(m.spectrum))
+    found = (*_row_numbers(m), *_rank_numbers(m.spectrum), *_dimension_numbers(m))
     return [NumberRow(name=name, meaning=meaning, values=(v,)) for name, meaning, v in found]
 
 
@@ -128,6 +164,18 @@ def _row_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
             f"Wang & Isola: log E exp(−2‖x−y‖²), −8 … 0, lower is more uniform; over "
             f"{i.uniform_rows:,} rows.",
             number(i.uniform),
+        ),
+        (
+            "W2 uniformity",
+            "Fang et al.: distance to the Gaussian of uniform points, 0 … 1.414, lower is more "
+            "uniform. Sees dimensional collapse, which the one above hardly does.",
+            number(m.spectrum.w2_uniformity),
+        ),
+        (
+            "KoLeo",
+            f"−E log of the distance to the nearest other row, over {i.uniform_rows:,} rows; lower "
+            "is more spread, 18.4 = all repeat. Falls with d.",
+            number(i.koleo),
         ),
         ("mean cosine", "Between two different rows.", number(i.mean_cosine)),
         (
@@ -161,6 +209,34 @@ def _rank_numbers(s: Spectrum) -> tuple[tuple[str, str, str], ...]:
             "participation ratio",
             "(Σλ)²/Σλ² of the centred covariance.",
             _rank(s.participation_ratio),
+        ),
+    )
+
+
+def _dimension_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
+    law, local, lidar = m.spectrum.power_law, m.intrinsic, m.lidar
+    return (
+        (
+            "α-ReQ",
+            "Agrawal et al.: exponent of the decay of variances with their rank. Their best is "
+            "near 1; 0 = all alike, large = few directions hold all. Read it where R² is high.",
+            f"{number(law.alpha, 2)} (R² {number(law.r_squared, 2)}, ranks {law.first}–{law.last})"
+            if law.alpha is not None
+            else f"none: {law.missing}",
+        ),
+        (
+            "intrinsic dimension",
+            f"2NN (Facco et al.): coordinates needed locally, from the two nearest neighbours of "
+            f"{local.rows:,} rows among {local.among:,}. Low = a thin set; too low where above 10.",
+            interval(local.dimension, 1) if local.dimension else f"none: {local.missing}",
+        ),
+        (
+            "LiDAR",
+            f"Thilak et al.: directions that tell samples apart beyond their views (δ = "
+            f"{lidar.delta:g}); higher is better, at least 1. Needs groups of views.",
+            f"{number(lidar.rank, 1)} of {lidar.cap:,} (n={lidar.samples:,}, q={lidar.views})"
+            if lidar.cap is not None
+            else f"none: {lidar.missing}",
         ),
     )
 
