@@ -102,10 +102,13 @@ def koleo(points: Float[Tensor, "n d"]) -> float:
 def _p_uniform(directions: Float[Tensor, "u d"]) -> float:
     """`p_uniform` at its t = 2, without holding all K² distances at once."""
     count = len(directions)
+    step = max(1, _BLOCK // count)
     total = 0.0
-    for block in directions.split(max(1, _BLOCK // count)):
-        total += float((4 * (block @ directions.T - 1)).exp().sum())  # −2‖x−y‖² = 4(cos − 1)
-    return (total - count) / (count * (count - 1))  # less the diagonal of ones
+    for start in range(0, count, step):
+        later = directions[start:]
+        terms = (later[:step] @ later.T).sub_(1).mul_(4).exp_()  # −2‖x−y‖² = 4(cos − 1)
+        total += 2 * float(terms.sum()) - float(terms[:, :step].sum())  # both orders
+    return min(1.0, (total - count) / (count * (count - 1)))  # less the diagonal of ones
 
 
 def _prototype_align(

@@ -37,8 +37,12 @@ def nearest_squares(
     squares = centred.square().sum(1)
     # what rounding can do to a squared distance from Gram products
     slack = 4 * (points.shape[1] + 2) * torch.finfo(torch.float64).eps * float(squares.max())
-    found = [_block(centred, squares, some, k, slack) for some in rows.split(max(1, _BLOCK // n))]
-    return torch.cat(found)
+    found = torch.empty(len(rows), k, dtype=torch.float64)
+    step = max(1, _BLOCK // n)
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        found[start : start + step] = _block(centred, squares, some, k, slack)
+    return found
 
 
 def _block(
@@ -48,16 +52,17 @@ def _block(
     k: int,
     slack: float,
 ) -> Float[Tensor, "b k"]:
-    gram = squares[rows, None] + squares - 2.0 * (points[rows] @ points.T)  # (b, n)
+    # |y|² − 2xy: the squared distance less |x|², which ranks alike
+    gram = torch.addmm(squares, points[rows], points.T, alpha=-2.0)  # (b, n)
     gram[torch.arange(len(rows)), rows] = torch.inf
     candidates = gram.topk(k, dim=1, largest=False).indices
     best = (points[rows, None] - points[candidates]).square().sum(2).sort(dim=1).values  # (b, k)
     # A nearer point may hide behind rounding, though never behind more than twice the slack. It
     # matters between near-duplicates alone, and not where k neighbours are at distance 0 already.
     last = best[:, -1]
-    near = (last > 0) & (last < slack / _PRECISE)
-    close = gram <= torch.where(near, last + 2 * slack, -torch.inf)[:, None]
-    for row in (close.sum(1) > k).nonzero().squeeze(1).tolist():
-        others = points[close[row]] - points[rows[row]]
-        best[row] = others.square().sum(1).topk(k, largest=False).values
+    for place in ((last > 0) & (last < slack / _PRECISE)).nonzero().squeeze(1).tolist():
+        row = rows[place]
+        close = gram[place] <= last[place] - squares[row] + 2 * slack
+        others = (points[close] - points[row]).square().sum(1)
+        best[place] = others.topk(k, largest=False).values
     return best

@@ -52,8 +52,9 @@ class Spectrum:
         Jing et al. 2022, Fig. 2; the covariance is centred and over N. Those at the rounding level
         have no logarithm and are left out: collapse is a fall, or an end before min(N, d).
         """
-        found = self.singular_centred[self.singular_centred > 0]
-        return 2.0 * np.log10(found)
+        positive = self.singular_centred[self.singular_centred > 0]
+        logarithms: np.ndarray = 2.0 * np.log10(positive)  # of their squares
+        return logarithms
 
 
 def measure_spectrum(points: Float[Tensor, "n d"], *, seed: int = 0) -> Spectrum:

@@ -3,7 +3,6 @@
 Rows and pairs of prototypes are taken in blocks: K = 25,000 at d = 128 needs well below 1 GB.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +90,7 @@ def duplicate_curve(directions: Float[Tensor, "u d"]) -> tuple[tuple[float, floa
     >>> duplicate_curve(torch.tensor([[1.0, 0.0]]).repeat(4, 1))[0]
     (0.001, 0.75)
     """
-    return _neighbours(directions)[2]
+    return _neighbours(directions.double())[2]
 
 
 def _members(prototypes: Prototypes) -> tuple[Float[Tensor, " u"], Float[Tensor, " u"]]:
@@ -116,34 +115,32 @@ def _neighbours(
 ) -> tuple[Int[Tensor, " u"], Float[Tensor, " u"], tuple[tuple[float, float], ...]]:
     """Place of, and cosine to, the nearest other direction; and the curve of duplicates."""
     count = len(directions)
-    nearest, closest = [], []
+    nearest = torch.empty(count, dtype=torch.long)
+    closest = torch.empty(count, dtype=torch.float64)
     kept = np.zeros((len(EPSILONS), count), dtype=np.bool_)
-    for start, cosines in _blocks(directions):
+    # One buffer: blocks taken and freed between small tensors that stay would split up the memory.
+    step = min(count, max(1, _BLOCK // count))
+    buffer = torch.empty(step, count, dtype=torch.float64)
+    for start in range(0, count, step):
+        some = directions[start : start + step]
+        place = slice(start, start + len(some))
+        cosines = torch.mm(some, directions.T, out=buffer[: len(some)])
         _keep(kept, cosines.numpy(), start)
-        own = torch.arange(len(cosines))
-        cosines[own, start + own] = -torch.inf if count > 1 else 1.0
-        found = cosines.max(1)
-        nearest.append(found.indices)
-        closest.append(found.values)
+        cosines[:, place].fill_diagonal_(-torch.inf if count > 1 else 1.0)
+        closest[place], nearest[place] = cosines.max(1)
     shares = 1 - kept.sum(1) / count
-    curve = tuple(zip(EPSILONS, shares.tolist(), strict=True))
-    return torch.cat(nearest), torch.cat(closest), curve
-
-
-def _blocks(directions: Float[Tensor, "u d"]) -> Iterator[tuple[int, Float[Tensor, "b u"]]]:
-    """Cosines of some rows to all, with the first row's place."""
-    step = max(1, _BLOCK // len(directions))
-    for start in range(0, len(directions), step):
-        yield start, directions[start : start + step] @ directions.T
+    return nearest, closest, tuple(zip(EPSILONS, shares.tolist(), strict=True))
 
 
 def _keep(kept: Bool[np.ndarray, "e u"], cosines: Float[np.ndarray, "b u"], start: int) -> None:
-    """Decide on the rows of a block, given the decisions on all rows before it."""
+    """Decide on the rows of a block, in order, given the decisions on all rows before it."""
     stop = start + len(cosines)
-    distances = 1 - cosines[:, :stop]
-    for epsilon, chosen in zip(EPSILONS, kept, strict=True):
-        close = distances <= epsilon
-        chosen[start:stop] = ~(close[:, :start] & chosen[:start]).any(1)
-        inside = np.tril(close[:, start:], -1)  # earlier rows of the block itself
-        for row in inside.any(1).nonzero()[0]:
-            chosen[start + row] &= not (inside[row] & chosen[start:stop]).any()
+    near = cosines >= 1 - EPSILONS[-1] - 1e-9  # few, so what follows is quick; rounding included
+    near[:, start:stop] = np.tril(near[:, start:stop], -1)  # earlier rows of the block itself
+    near = near[:, :stop]
+    kept[:, start:stop] = True
+    for row in np.flatnonzero(near.any(axis=1)):
+        others = np.flatnonzero(near[row])
+        distances = 1 - cosines[row, others]
+        for epsilon, chosen in zip(EPSILONS, kept, strict=True):
+            chosen[start + row] = not (chosen[others] & (distances <= epsilon)).any()

@@ -5,6 +5,8 @@ from typing import Any
 
 from nemd_toolkit.findings import Finding
 from nemd_toolkit.measures.intervals import Interval
+from nemd_toolkit.measures.intrinsic import IntrinsicDimension
+from nemd_toolkit.measures.lidar import Lidar
 from nemd_toolkit.measures.nemd import Nemd
 from nemd_toolkit.measures.spectrum import Spectrum
 from nemd_toolkit.measures.spread import Spread
@@ -74,21 +76,8 @@ def _measures(m: Measures) -> dict[str, Any]:
             "resultant": m.instance.resultant,
         },
         "spectrum": _spectrum(spectrum),
-        "intrinsic_dimension": {
-            "two_nn": _interval(m.intrinsic.dimension),
-            "rows": m.intrinsic.rows,
-            "among": m.intrinsic.among,
-            "repeats": m.intrinsic.repeats,
-            "missing": m.intrinsic.missing,
-        },
-        "lidar": {
-            "rank": m.lidar.rank,
-            "samples": m.lidar.samples,
-            "views": m.lidar.views,
-            "cap": m.lidar.cap,
-            "delta": m.lidar.delta,
-            "missing": m.lidar.missing,
-        },
+        "intrinsic_dimension": _intrinsic(m.intrinsic),
+        "lidar": _lidar(m.lidar),
         "neural_collapse": None,
         "quality": None,
     }
@@ -112,10 +101,30 @@ def _spectrum(spectrum: Spectrum) -> dict[str, Any]:
         "cap": spectrum.cap,
         "null_effective_rank": spectrum.null_effective_rank,
         "null_rows": spectrum.null_rows,
-        "singular": spectrum.singular.tolist(),
         "singular_centred": spectrum.singular_centred.tolist(),
         "null_singular": spectrum.null_singular.tolist(),
         "log10_covariance": spectrum.log10_covariance.tolist(),
+    }
+
+
+def _intrinsic(found: IntrinsicDimension) -> dict[str, Any]:
+    return {
+        "two_nn": _interval(found.dimension),
+        "rows": found.rows,
+        "among": found.among,
+        "repeats": found.repeats,
+        "missing": found.missing,
+    }
+
+
+def _lidar(found: Lidar) -> dict[str, Any]:
+    return {
+        "rank": found.rank,
+        "samples": found.samples,
+        "views": found.views,
+        "cap": found.cap,
+        "delta": found.delta,
+        "missing": found.missing,
     }
 
 
