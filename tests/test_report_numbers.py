@@ -34,7 +34,7 @@ def test_document_holds_each_measure(healthy: Analysis) -> None:
     assert len(found["spectrum"]["null_singular"]) == 24
     dimension = found["intrinsic_dimension"]
     assert dimension["two_nn"]["low"] < dimension["two_nn"]["value"] < dimension["two_nn"]["high"]
-    assert (dimension["rows"], dimension["among"], dimension["repeats"]) == (600, 600, 0)
+    assert (dimension["rows"], dimension["among"], dimension["repeats"]) == (300, 300, 0)
     assert found["lidar"]["rank"] == pytest.approx(m.lidar.rank)
     assert [found["lidar"][key] for key in ("samples", "views", "cap")] == [300, 2, 24]
     spread = found["clusterings"][0]["spread"]
@@ -64,7 +64,7 @@ def test_tables_show_each_measure_with_its_direction(healthy: Analysis) -> None:
     for name in ("W2 uniformity", "KoLeo", "α-ReQ", "intrinsic dimension", "LiDAR"):
         assert any(character.isdigit() for character in shown[name].values[0]), name
     assert "ranks 6–24" in shown["α-ReQ"].values[0]
-    assert "600 rows" in shown["KoLeo"].meaning
+    assert "300 rows" in shown["KoLeo"].meaning
     assert "q=2" in shown["LiDAR"].values[0]
     ours = {row.name: row for row in prototype_numbers(healthy.measures.clusterings, 0.025)}
     assert "…" in ours["φ, rescaled"].values[0]
@@ -73,9 +73,14 @@ def test_tables_show_each_measure_with_its_direction(healthy: Analysis) -> None:
 
 
 def test_tables_of_one_point_say_why_a_number_is_missing(total: Analysis) -> None:
-    shown = {row.name: row.values[0] for row in embedding_numbers(total.measures)}
-    assert shown["α-ReQ"].startswith("none: expected at least 10 eigenvalues")
-    assert shown["LiDAR"] == "none: expected groups of views, got none"
+    shown = {row.name: row for row in embedding_numbers(total.measures)}
+    for name, reason in (
+        ("α-ReQ", "None here: expected at least 10 eigenvalues above rounding"),
+        ("intrinsic dimension", "None here: expected at least 20 distinct rows, got 1."),
+        ("LiDAR", "None here: expected groups of views, got none."),
+    ):
+        assert shown[name].values == ("none",)
+        assert reason in shown[name].meaning
     ours = {row.name: row.values[0] for row in prototype_numbers(total.measures.clusterings, 0.025)}
     assert ours["φ, rescaled"] == "undefined"
     assert ours["concentration"] == "0"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.formulas import align, batch_prototypes, p_align, p_corr, uniform
-from nemd_toolkit.measures.neighbours import nearest_squares
+from nemd_toolkit.measures.neighbours import nearest_others, one_of_each_group
 from nemd_toolkit.prototypes import Prototypes
 
 __all__ = ["Instance", "PrototypeGeometry", "koleo", "measure_instance", "measure_prototypes"]
@@ -26,8 +26,9 @@ class Instance:
 
     align: float | None  # E‖x−y‖² over views of one sample, in [0, 4]; None without groups
     uniform: float  # log E exp(−2‖x−y‖²), in [−8, 0]; lower is more uniform
-    uniform_rows: int  # rows that uniformity and KoLeo were taken over
-    koleo: float | None  # in [−log 2, 18.42]; lower is more spread; None for one row
+    uniform_rows: int  # rows that uniformity was taken over
+    koleo: float | None  # in [−log 2, 18.42]; lower is more spread; None for one sample
+    koleo_rows: int  # rows that KoLeo was taken over: one of each group of views
     mean_cosine: float  # over distinct pairs, in [−1/(N−1), 1]
     resultant: float  # length of the mean row, in [0, 1]
 
@@ -56,12 +57,15 @@ def measure_instance(embeddings: Embeddings, *, seed: int = 0) -> Instance:
     length = float(points.double().mean(0).norm())
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(n, generator=generator)[:ROWS]
+    samples = one_of_each_group(embeddings)
+    samples = samples[torch.randperm(len(samples), generator=generator)[:ROWS]]
     views = _view_pairs(embeddings)
     return Instance(
         align=None if views is None else float(align(points[views[0]], points[views[1]])),
         uniform=float(uniform(points[rows].double())) if n > 1 else 0.0,
         uniform_rows=len(rows),
-        koleo=koleo(points[rows]) if n > 1 else None,
+        koleo=koleo(points[samples]) if len(samples) > 1 else None,
+        koleo_rows=len(samples),
         mean_cosine=(n * length**2 - 1) / (n - 1) if n > 1 else 1.0,
         resultant=min(1.0, length),
     )
@@ -95,7 +99,7 @@ def koleo(points: Float[Tensor, "n d"]) -> float:
     >>> koleo(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
     -0.6931
     """
-    squares = nearest_squares(points, torch.arange(len(points)), k=1)
+    squares = nearest_others(points, torch.arange(len(points)), k=1).squares
     return float(-(squares.sqrt() + KOLEO_EPSILON).log().mean())
 
 

@@ -114,7 +114,7 @@ def measure(embeddings: Embeddings, prototypes: Sequence[Prototypes], *, seed: i
         clusterings=tuple(clusterings),
         instance=measure_instance(embeddings, seed=seed),
         spectrum=measure_spectrum(embeddings.vectors, seed=seed),
-        intrinsic=measure_intrinsic_dimension(embeddings.vectors, seed=seed),
+        intrinsic=measure_intrinsic_dimension(embeddings, seed=seed),
         lidar=measure_lidar(embeddings),
         projection=project(embeddings, seed=seed),
         seed=seed,

@@ -72,6 +72,7 @@ def _measures(m: Measures) -> dict[str, Any]:
             "uniform_rows": m.instance.uniform_rows,
             "w2_uniform": spectrum.w2_uniformity,
             "koleo": m.instance.koleo,
+            "koleo_rows": m.instance.koleo_rows,
             "mean_cosine": m.instance.mean_cosine,
             "resultant": m.instance.resultant,
         },

@@ -31,6 +31,7 @@ def prototype_numbers(
     ]
 
 
+_NONE = "none"
 _Row = tuple[str, str, Callable[[ClusteringMeasures], str]]
 
 _DISTANCES: tuple[_Row, ...] = (
@@ -79,8 +80,8 @@ _DISTANCES: tuple[_Row, ...] = (
     ),
     (
         "φ, rescaled",
-        "Least and greatest after PCL's scaling to a mean of 0.2: looks normal even where every "
-        "prototype is one point.",
+        "Least and greatest after PCL's scaling to a mean of 0.2, which looks normal even where "
+        "prototypes have all but shrunk to points.",
         lambda c: _phi(c.spread),
     ),
 )
@@ -173,8 +174,8 @@ def _row_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
         ),
         (
             "KoLeo",
-            f"−E log of the distance to the nearest other row, over {i.uniform_rows:,} rows; lower "
-            "is more spread, 18.4 = all repeat. Falls with d.",
+            "−E log of the distance to the nearest other sample, lower is more spread, 18.4 = all "
+            f"repeat; over {i.koleo_rows:,} rows. Depends on their number.",
             number(i.koleo),
         ),
         ("mean cosine", "Between two different rows.", number(i.mean_cosine)),
@@ -219,26 +220,32 @@ def _dimension_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
         (
             "α-ReQ",
             "Agrawal et al.: exponent of the decay of variances with their rank. Their best is "
-            "near 1; 0 = all alike, large = few directions hold all. Read it where R² is high.",
+            "near 1; 0 = all alike, large = few directions hold all. Read it where R² is high."
+            + _why_none(law.missing),
             f"{number(law.alpha, 2)} (R² {number(law.r_squared, 2)}, ranks {law.first}–{law.last})"
             if law.alpha is not None
-            else f"none: {law.missing}",
+            else _NONE,
         ),
         (
             "intrinsic dimension",
             f"2NN (Facco et al.): coordinates needed locally, from the two nearest neighbours of "
-            f"{local.rows:,} rows among {local.among:,}. Low = a thin set; too low where above 10.",
-            interval(local.dimension, 1) if local.dimension else f"none: {local.missing}",
+            f"{local.rows:,} samples among {local.among:,}. Low = a thin set; an underestimate "
+            "where above 5 or so." + _why_none(local.missing),
+            interval(local.dimension, 1) if local.dimension else _NONE,
         ),
         (
             "LiDAR",
-            f"Thilak et al.: directions that tell samples apart beyond their views (δ = "
-            f"{lidar.delta:g}); higher is better, at least 1. Needs groups of views.",
+            "Thilak et al.: effective rank of what tells samples apart beyond their views (δ = "
+            f"{lidar.delta:g}); higher is better, at least 1." + _why_none(lidar.missing),
             f"{number(lidar.rank, 1)} of {lidar.cap:,} (n={lidar.samples:,}, q={lidar.views})"
             if lidar.cap is not None
-            else f"none: {lidar.missing}",
+            else _NONE,
         ),
     )
+
+
+def _why_none(missing: str | None) -> str:
+    return "" if missing is None else f" None here: {missing}."
 
 
 def _rank(value: float) -> str:

@@ -124,7 +124,11 @@ def test_koleo_of_embeddings_and_of_prototypes():
     e = Embeddings(x, labels=group)
     found = measure_instance(e)
     assert found.koleo == pytest.approx(loop_koleo(x), rel=1e-6)
-    assert found.uniform_rows == 200
+    assert found.koleo_rows == 200
+    views = Embeddings(torch.cat([x, x]), groups=np.arange(400) % 200)
+    assert koleo(views.vectors) > 18  # the trap: the nearest is the other view
+    twice = measure_instance(views)
+    assert (twice.koleo, twice.koleo_rows) == (pytest.approx(found.koleo, rel=1e-6), 200)
     prototypes = prototypes_from_labels(e)
     want = loop_koleo(prototypes.mean_directions())
     assert measure_prototypes(prototypes).koleo == pytest.approx(want, rel=1e-6)
