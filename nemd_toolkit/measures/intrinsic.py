@@ -11,15 +11,17 @@ from torch import Tensor
 
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.measures.intervals import LEVEL, Interval
-from nemd_toolkit.measures.neighbours import nearest_others, one_of_each_group
+from nemd_toolkit.measures.neighbours import Neighbours, nearest_others, one_of_each_group
 
 __all__ = ["IntrinsicDimension", "measure_intrinsic_dimension", "two_nn"]
 
 ROWS = 2_000  # whose two neighbours are looked up, at most
 AMONG = 50_000  # rows that they are looked up among, at most
+ENTRIES = 12_800_000  # numbers in those rows, at most: above d = 256 there are fewer rows
 DISCARD = 0.1  # share of the largest ratios; Facco et al. 2017, who fit a line to the rest
 LEAST = 20  # distinct rows
 _TIED = 1e-9  # a mean log ratio below this is rounding
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)  # a median distance that rounding alone can make
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +38,10 @@ class IntrinsicDimension:
 def measure_intrinsic_dimension(embeddings: Embeddings, *, seed: int = 0) -> IntrinsicDimension:
     """Measure 2NN's intrinsic dimension from at most 2,000 of at most 50,000 random samples.
 
-    The dimension at the scale of neighbouring rows: it changes with how many there are, and finite
-    samples give less than the truth where that is above 5 or so (a uniform sphere of dimension 20
-    has 17 among 2,000 rows, of dimension 63 has 39). Of views of one sample the first is taken.
+    Fewer where d is above 256, see ENTRIES; `among` says how many. It is the dimension at the scale
+    of neighbouring rows, so it changes with how many there are, and finite samples give less than
+    the truth where that is above 5 or so (a uniform sphere of dimension 20 has 17 among 2,000 rows,
+    of dimension 63 has 39). Of views of one sample the first is taken.
 
     >>> turn = torch.linspace(0, 6, 400).square()
     >>> found = measure_intrinsic_dimension(Embeddings(torch.stack([turn.cos(), turn.sin()], 1)))
@@ -47,19 +50,14 @@ def measure_intrinsic_dimension(embeddings: Embeddings, *, seed: int = 0) -> Int
     """
     samples = one_of_each_group(embeddings)
     generator = torch.Generator().manual_seed(seed)
-    drawn = samples[torch.randperm(len(samples), generator=generator)[:AMONG]]
+    most = min(AMONG, ENTRIES // embeddings.dim)
+    drawn = samples[torch.randperm(len(samples), generator=generator)[:most]]
     distinct = _distinct(embeddings.vectors[drawn])
     among = len(distinct)
     rows = torch.arange(min(ROWS, among))
-    dimension, missing = None, None
-    if among < LEAST:
-        missing = f"expected at least {LEAST} distinct rows, got {among}"
-    else:
-        found = nearest_others(distinct, rows, k=2)
-        ratios = (found.squares[:, 1] / found.squares[:, 0]).sqrt().numpy()
-        dimension = two_nn(ratios, found.places.numpy())
-        if dimension is None:
-            missing = "expected rows with one nearest neighbour, got only ties"
+    dimension, missing = None, f"expected at least {LEAST} distinct rows, got {among}"
+    if among >= LEAST:
+        dimension, missing = _dimension(nearest_others(distinct, rows, k=2))
     return IntrinsicDimension(
         dimension=dimension,
         rows=len(rows),
@@ -67,6 +65,18 @@ def measure_intrinsic_dimension(embeddings: Embeddings, *, seed: int = 0) -> Int
         repeats=len(drawn) - among,
         missing=missing,
     )
+
+
+def _dimension(found: Neighbours) -> tuple[Interval | None, str | None]:
+    """2NN's dimension, or why there is none."""
+    distance = float(found.squares[:, 0].median().sqrt())
+    if distance <= _ROUNDING:
+        return None, f"expected rows farther apart than float32 rounding, got {distance:.1g}"
+    ratios = (found.squares[:, 1] / found.squares[:, 0]).sqrt().numpy()
+    dimension = two_nn(ratios, found.places.numpy())
+    if dimension is None:
+        return None, "expected rows with one nearest neighbour, got only ties"
+    return dimension, None
 
 
 def two_nn(
@@ -82,8 +92,9 @@ def two_nn(
     large as the rest" (the likelihood of a censored sample), so leaving it out does not bias.
 
     `neighbours` are places in `ratios`; those from q on lie outside. Neighbours share distances, so
-    their terms are taken as dependent in the interval's error: on spheres it covers 93–97 % from 100
-    rows up and 91 % with 50 (88–94 % if taken as independent). None where all are ties.
+    their terms are taken as dependent in the interval's error: on spheres it covers 93–97 % with
+    100 rows or more and 91 % with 50 (88–94 % if all were taken as independent). None where all
+    are ties.
 
     >>> two_nn(np.exp([0.5, 0.5, 0.5, 0.5]), np.array([[1], [0], [3], [2]]), discard=0.0).value
     2.0

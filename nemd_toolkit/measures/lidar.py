@@ -20,7 +20,10 @@ _BLOCK = 65_536  # rows at a time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lidar:
-    """LiDAR's rank, in 1 … min(d, n − 1); higher is better. It needs views of each sample."""
+    """LiDAR's rank, in 1 … min(d, n − 1); higher is better. It needs views of each sample.
+
+    Like the centred rank it calls jitter around one point healthy: read it beside the variance.
+    """
 
     rank: float | None  # 0: all samples lie at one point
     samples: int  # n groups of views

@@ -125,6 +125,8 @@ def test_repeated_rows_are_left_out_and_counted():
         (worlds.equal(100, 5), "expected at least 20 distinct rows, got 1"),
         (worlds.noise(1, 5), "expected at least 20 distinct rows, got 1"),
         (torch.eye(30), "only ties"),
+        (worlds.equal(500, 64, 1e-7), "farther apart than float32 rounding"),
+        (worlds.rank(1, 100, 9), "farther apart than float32 rounding"),
     ],
 )
 def test_where_there_is_no_dimension_a_reason_stands_in(points, reason):
@@ -141,6 +143,8 @@ def test_rows_used_are_capped_and_told(monkeypatch):
     assert (found.rows, found.among) == (50, 200)
     assert found == measured(x, seed=3)
     assert found != measured(x, seed=4)
+    monkeypatch.setattr("nemd_toolkit.measures.intrinsic.ENTRIES", 300)
+    assert measured(x).among == 100  # of 3 numbers each
 
 
 @pytest.mark.parametrize("jitter", [1.0, 1e-3, 1e-7, 1e-9, 0.0])

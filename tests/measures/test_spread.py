@@ -1,5 +1,7 @@
 """Prototypes beside one another: blocks give what whole matrices give, in little memory."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -66,6 +68,19 @@ def test_nearest_in_blocks_is_that_of_the_whole_matrix(block, monkeypatch):
     assert p < q
     assert distance == pytest.approx(1 - float(cosines.max()), rel=1e-9)
     assert float(cosines[p, q]) == float(cosines.max())
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells peak memory")
+def test_no_matrix_of_all_prototypes_is_held():
+    def memory(name):
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+
+    directions = worlds.noise(8000, 8).double()
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # peak = now
+    before = memory("VmRSS")
+    duplicate_curve(directions)
+    assert memory("VmHWM") - before < 200  # MB; the matrix alone has 488
 
 
 def test_phi_is_the_rescaled_concentration():
