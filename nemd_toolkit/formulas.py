@@ -102,10 +102,10 @@ def p_corr(prototypes: Float[Tensor, "k d"], *, temperature: float = 0.1) -> Flo
     """
     _require_rows(prototypes, 2, "p_corr")
     log = F.log_softmax(prototypes / temperature, dim=1)  # (k, d)
-    own = (log.exp() * log).sum(1)  # Σ c_p log c_p, (k,)
-    cross = log.exp() @ log.T  # Σ c_p log c_q, (k, k)
+    own = (log.exp() * log).sum()  # Σ_p Σ c_p log c_p
+    cross = log.exp().sum(0) @ log.sum(0)  # Σ_p,q Σ c_p log c_q: bilinear, no (k, k) is needed
     k = len(prototypes)
-    return ((cross.sum() - cross.diagonal().sum()) / (k - 1) - own.sum()) / k
+    return ((cross - own) / (k - 1) - own) / k
 
 
 def info_nce(

@@ -9,33 +9,39 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nemd_toolkit.embeddings import Embeddings
-from nemd_toolkit.formulas import align, batch_prototypes, p_align, p_corr, p_uniform, uniform
+from nemd_toolkit.formulas import align, batch_prototypes, p_align, p_corr, uniform
+from nemd_toolkit.measures.neighbours import nearest_others, one_of_each_group
 from nemd_toolkit.prototypes import Prototypes
 
-__all__ = ["Instance", "PrototypeGeometry", "measure_instance", "measure_prototypes"]
+__all__ = ["Instance", "PrototypeGeometry", "koleo", "measure_instance", "measure_prototypes"]
 
-ROWS = 4_096  # rows that uniformity is taken over, at most: its pairs grow as the square
+ROWS = 4_096  # rows that uniformity and KoLeo are taken over, at most: pairs grow as the square
+KOLEO_EPSILON = 1e-8  # added to distances; as in DINOv2
+_BLOCK = 4_194_304  # cosines of prototypes at a time: 32 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """Wang & Isola's two numbers on single embeddings, and the common offset."""
+    """Wang & Isola's two numbers and KoLeo on single embeddings, and the common offset."""
 
     align: float | None  # E‖x−y‖² over views of one sample, in [0, 4]; None without groups
     uniform: float  # log E exp(−2‖x−y‖²), in [−8, 0]; lower is more uniform
     uniform_rows: int  # rows that uniformity was taken over
+    koleo: float | None  # in [−log 2, 18.42]; lower is more spread; None for one sample
+    koleo_rows: int  # rows that KoLeo was taken over: one of each group of views
     mean_cosine: float  # over distinct pairs, in [−1/(N−1), 1]
     resultant: float  # length of the mean row, in [0, 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrototypeGeometry:
-    """The poster's three terms, measured on prototypes' mean directions; None if undefined."""
+    """The poster's three terms and KoLeo on prototypes' mean directions; None if undefined."""
 
     align: float
     align_positives: Literal["views", "members"]  # what `align` compared, see measure_prototypes
     uniform: float | None  # E exp(−2‖c_p−c_q‖²), in (0, 1]; lower is more uniform
     corr: float | None  # −E KL(c_p‖c_q) at softmax temperature 0.1, ≤ 0; lower is more different
+    koleo: float | None  # in [−log 2, 18.42]; lower is more spread, high where prototypes repeat
 
 
 def measure_instance(embeddings: Embeddings, *, seed: int = 0) -> Instance:
@@ -51,11 +57,15 @@ def measure_instance(embeddings: Embeddings, *, seed: int = 0) -> Instance:
     length = float(points.double().mean(0).norm())
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(n, generator=generator)[:ROWS]
+    samples = one_of_each_group(embeddings)
+    samples = samples[torch.randperm(len(samples), generator=generator)[:ROWS]]
     views = _view_pairs(embeddings)
     return Instance(
         align=None if views is None else float(align(points[views[0]], points[views[1]])),
         uniform=float(uniform(points[rows].double())) if n > 1 else 0.0,
         uniform_rows=len(rows),
+        koleo=koleo(points[samples]) if len(samples) > 1 else None,
+        koleo_rows=len(samples),
         mean_cosine=(n * length**2 - 1) / (n - 1) if n > 1 else 1.0,
         resultant=min(1.0, length),
     )
@@ -73,9 +83,36 @@ def measure_prototypes(prototypes: Prototypes) -> PrototypeGeometry:
     return PrototypeGeometry(
         align=alignment,
         align_positives=positives,
-        uniform=float(p_uniform(directions)) if several else None,
+        uniform=_p_uniform(directions) if several else None,
         corr=float(p_corr(directions)) if several else None,
+        koleo=koleo(directions) if several else None,
     )
+
+
+def koleo(points: Float[Tensor, "n d"]) -> float:
+    """−E log(min_j≠i ‖x_i − x_j‖ + ε) of unit rows: how close nearest neighbours are.
+
+    Kozachenko & Leonenko's entropy, negative and without its constants (Sablayrolles et al. 2018;
+    ε = 1e-8 as in DINOv2). −log 2 for two poles, 18.42 where every row repeats another; more rows
+    lie closer, so compare at equal n. Raises InputError for fewer than two rows.
+
+    >>> koleo(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+    -0.6931
+    """
+    squares = nearest_others(points, torch.arange(len(points)), k=1).squares
+    return float(-(squares.sqrt() + KOLEO_EPSILON).log().mean())
+
+
+def _p_uniform(directions: Float[Tensor, "u d"]) -> float:
+    """`p_uniform` at its t = 2, without holding all K² distances at once."""
+    count = len(directions)
+    step = max(1, _BLOCK // count)
+    total = 0.0
+    for start in range(0, count, step):
+        later = directions[start:]
+        terms = (later[:step] @ later.T).sub_(1).mul_(4).exp_()  # −2‖x−y‖² = 4(cos − 1)
+        total += 2 * float(terms.sum()) - float(terms[:, :step].sum())  # both orders
+    return min(1.0, (total - count) / (count * (count - 1)))  # less the diagonal of ones
 
 
 def _prototype_align(

@@ -13,8 +13,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nemd_toolkit.measures.null import uniform_points
+from nemd_toolkit.measures.power_law import PowerLaw, fit_power_law
 
-__all__ = ["Spectrum", "effective_rank", "measure_spectrum", "participation_ratio", "rankme"]
+__all__ = [
+    "Spectrum",
+    "effective_rank",
+    "measure_spectrum",
+    "participation_ratio",
+    "rankme",
+    "w2_uniformity",
+]
 
 NULL_ROWS = 20_000  # rows of the uniform sample, at most; its spectrum is flat long before
 
@@ -29,11 +37,24 @@ class Spectrum:
     effective_rank: float  # Roy & Vetterli 2007: uncentred singular values, no ε
     effective_rank_centred: float  # the same, centred; 0 when no variance is left
     participation_ratio: float  # (Σλ)²/Σλ² of the centred covariance; 0 when none is left
+    power_law: PowerLaw  # α-ReQ (Agrawal et al. 2022) of the centred covariance
+    w2_uniformity: float  # Fang et al. 2024, in [0, √2]; lower is more uniform
     variance: float  # share of squared length around the mean: 1 − R²; 0 = all rows equal
     cap: int  # no rank can exceed min(N − 1, d)
     null_singular: Float[np.ndarray, " r"]  # centred, of as many uniform points
     null_effective_rank: float  # centred
     null_rows: int  # uniform points drawn: min(N, 20,000)
+
+    @property
+    def log10_covariance(self) -> Float[np.ndarray, " s"]:
+        """DirectCLR's spectrum: log₁₀ of the covariance's singular values, descending.
+
+        Jing et al. 2022, Fig. 2; the covariance is centred and over N. Those at the rounding level
+        have no logarithm and are left out: collapse is a fall, or an end before min(N, d).
+        """
+        positive = self.singular_centred[self.singular_centred > 0]
+        logarithms: np.ndarray = 2.0 * np.log10(positive)  # of their squares
+        return logarithms
 
 
 def measure_spectrum(points: Float[Tensor, "n d"], *, seed: int = 0) -> Spectrum:
@@ -56,6 +77,8 @@ def measure_spectrum(points: Float[Tensor, "n d"], *, seed: int = 0) -> Spectrum
         effective_rank=effective_rank(raw),
         effective_rank_centred=effective_rank(centred),
         participation_ratio=participation_ratio(centred),
+        power_law=fit_power_law(np.square(centred)),
+        w2_uniformity=w2_uniformity(raw, centred, d),
         variance=float(np.square(centred).sum()),
         cap=min(n - 1, d),
         null_singular=null,
@@ -96,6 +119,23 @@ def participation_ratio(singular: Float[np.ndarray, " r"]) -> float:
     variances = np.square(singular)
     total = variances.sum()
     return float(total**2 / np.square(variances).sum()) if total > 0 else 0.0
+
+
+def w2_uniformity(
+    singular: Float[np.ndarray, " r"], singular_centred: Float[np.ndarray, " r"], dim: int
+) -> float:
+    """W₂ between Gaussians: that of the rows' mean and covariance, and N(0, I/d).
+
+    √(‖μ‖² + 1 + tr Σ − 2/√d · tr Σ^½) (Fang et al. 2024), Σ over N; ‖μ‖² + tr Σ is the sum of the
+    squared uncentred singular values over √N. 0 for a mean of 0 and equal variances, √2 for equal
+    rows; unlike Wang & Isola's uniformity it sees dimensional collapse.
+
+    >>> flat = np.full(4, 0.5)
+    >>> w2_uniformity(flat, flat, 4), w2_uniformity(np.ones(1), np.zeros(1), 4)
+    (0.0, 1.4142)
+    """
+    squared = np.square(singular).sum() + 1 - 2 / np.sqrt(dim) * singular_centred.sum()
+    return float(np.sqrt(max(0.0, squared)))
 
 
 def _singular(points: Float[Tensor, "n d"], centre: Float[Tensor, " d"]) -> np.ndarray:

@@ -1,17 +1,24 @@
-"""How far the members of each prototype spread, and how close prototypes come to one another."""
+"""How far the members of each prototype spread, and how close prototypes come to one another.
+
+Rows and pairs of prototypes are taken in blocks: K = 25,000 at d = 128 needs well below 1 GB.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
-from nemd_toolkit.formulas import concentration
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.formulas import concentration, rescale_concentration
 from nemd_toolkit.prototypes import Prototypes
 
 __all__ = ["EPSILONS", "Spread", "duplicate_curve", "measure_spread"]
 
 EPSILONS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1)  # cosine distances at which duplicates count
+_BLOCK = 4_194_304  # cosines at a time: 32 MB
+_ROWS = 65_536  # members at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +29,8 @@ class Spread:
     sizes: Int[np.ndarray, " u"]
     resultants: Float[np.ndarray, " u"]  # length of the members' mean, 1 = a single point
     concentrations: Float[np.ndarray, " u"]  # PCL's, before rescaling; 0 = members coincide
+    phi: Float[np.ndarray, " u"] | None  # PCL's φ, rescaled to mean 0.2: cannot see total collapse
+    phi_missing: str | None  # why there is no φ: PCL's own would be NaN or infinite
     nearest: Int[np.ndarray, " u"]  # index of the prototype of highest cosine (itself if alone)
     nearest_distance: Float[np.ndarray, " u"]  # 1 − cosine to it, in [0, 2]
     duplicates: tuple[tuple[float, float], ...]  # (ε, share of prototypes that repeat another)
@@ -31,6 +40,15 @@ class Spread:
         """Mean over prototypes, in [0, 1]; 1 − this is the mean spherical variance."""
         return float(self.resultants.mean())
 
+    @property
+    def nearest_pair(self) -> tuple[int, int, float] | None:
+        """The two prototypes of highest cosine and their distance; None if there is one alone."""
+        if len(self.which) < 2:
+            return None
+        place = int(self.nearest_distance.argmin())
+        p, q = sorted((int(self.which[place]), int(self.nearest[place])))
+        return p, q, float(self.nearest_distance[place])
+
 
 def measure_spread(prototypes: Prototypes) -> Spread:
     """Measure each used prototype by its members and by its neighbours.
@@ -39,45 +57,90 @@ def measure_spread(prototypes: Prototypes) -> Spread:
     >>> from nemd_toolkit.prototypes import prototypes_from_labels
     >>> e = Embeddings([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], labels=[0, 0, 1])
     >>> spread = measure_spread(prototypes_from_labels(e))
-    >>> spread.resultants.tolist(), spread.nearest_distance.tolist()
-    ([1.0, 1.0], [1.0, 1.0])
+    >>> spread.resultants.tolist(), spread.nearest_distance.tolist(), spread.nearest_pair
+    ([1.0, 1.0], [1.0, 1.0], (0, 1, 1.0))
     """
-    points = prototypes.embeddings.vectors.double()
     which = prototypes.used
-    rows = prototypes.used_assignment()
-    sizes = prototypes.sizes[which]
-    sums = torch.zeros(len(which), points.shape[1], dtype=torch.float64)
-    means = sums.index_add_(0, rows, points) / sizes[:, None]
-    squared = (points - means[rows]).square().sum(1)
-    directions = prototypes.mean_directions()
-    cosines = directions @ directions.T
-    cosines.fill_diagonal_(-torch.inf if len(which) > 1 else 1.0)
-    closest, nearest = cosines.max(1)
+    lengths, density = _members(prototypes)
+    phi, phi_missing = None, None
+    try:
+        phi = rescale_concentration(density).numpy()
+    except InputError as reason:
+        phi_missing = str(reason)
+    nearest, closest, duplicates = _neighbours(prototypes.mean_directions())
     return Spread(
         which=which.numpy(),
-        sizes=sizes.numpy(),
-        resultants=means.norm(dim=1).clamp_max(1.0).numpy(),
-        concentrations=concentration(squared, rows, len(which)).numpy(),
+        sizes=prototypes.sizes[which].numpy(),
+        resultants=lengths.clamp_max(1.0).numpy(),
+        concentrations=density.numpy(),
+        phi=phi,
+        phi_missing=phi_missing,
         nearest=which[nearest].numpy(),
         nearest_distance=(1 - closest).clamp(0.0, 2.0).numpy(),
-        duplicates=duplicate_curve(cosines.fill_diagonal_(1.0)),
+        duplicates=duplicates,
     )
 
 
-def duplicate_curve(cosines: Float[torch.Tensor, "u u"]) -> tuple[tuple[float, float], ...]:
-    """Share of prototypes that repeat an earlier one, for each ε.
+def duplicate_curve(directions: Float[Tensor, "u d"]) -> tuple[tuple[float, float], ...]:
+    """Share of prototypes that repeat an earlier one, for each ε; directions are unit rows.
 
     Greedy, in order: a prototype is kept if its cosine distance to all kept ones exceeds ε
     (after Govindarajan et al. 2024, from memory; one ε says little, so a curve). In [0, 1).
 
-    >>> duplicate_curve(torch.ones(4, 4))[0]
+    >>> duplicate_curve(torch.tensor([[1.0, 0.0]]).repeat(4, 1))[0]
     (0.001, 0.75)
     """
-    return tuple((epsilon, 1 - _unique(cosines, epsilon) / len(cosines)) for epsilon in EPSILONS)
+    return _neighbours(directions.double())[2]
 
 
-def _unique(cosines: torch.Tensor, epsilon: float) -> int:
-    kept = torch.zeros(len(cosines), dtype=torch.bool)
-    for p in range(len(cosines)):
-        kept[p] = not bool((kept & (1 - cosines[p] <= epsilon)).any())
-    return int(kept.sum())
+def _members(prototypes: Prototypes) -> tuple[Float[Tensor, " u"], Float[Tensor, " u"]]:
+    """Length of each used prototype's mean, and PCL's concentration of its members."""
+    points, rows = prototypes.embeddings.vectors, prototypes.used_assignment()
+    sizes = prototypes.sizes[prototypes.used]
+    means = torch.zeros(len(sizes), points.shape[1], dtype=torch.float64)
+    for block, of in zip(points.split(_ROWS), rows.split(_ROWS), strict=True):
+        means.index_add_(0, of, block.double())
+    means /= sizes[:, None]
+    squared = torch.cat(
+        [
+            (block.double() - means[of]).square().sum(1)
+            for block, of in zip(points.split(_ROWS), rows.split(_ROWS), strict=True)
+        ]
+    )
+    return means.norm(dim=1), concentration(squared, rows, len(sizes))
+
+
+def _neighbours(
+    directions: Float[Tensor, "u d"],
+) -> tuple[Int[Tensor, " u"], Float[Tensor, " u"], tuple[tuple[float, float], ...]]:
+    """Place of, and cosine to, the nearest other direction; and the curve of duplicates."""
+    count = len(directions)
+    nearest = torch.empty(count, dtype=torch.long)
+    closest = torch.empty(count, dtype=torch.float64)
+    kept = np.zeros((len(EPSILONS), count), dtype=np.bool_)
+    # One buffer: blocks taken and freed between small tensors that stay would split up the memory.
+    step = min(count, max(1, _BLOCK // count))
+    buffer = torch.empty(step, count, dtype=torch.float64)
+    for start in range(0, count, step):
+        some = directions[start : start + step]
+        place = slice(start, start + len(some))
+        cosines = torch.mm(some, directions.T, out=buffer[: len(some)])
+        _keep(kept, cosines.numpy(), start)
+        cosines[:, place].fill_diagonal_(-torch.inf if count > 1 else 1.0)
+        closest[place], nearest[place] = cosines.max(1)
+    shares = 1 - kept.sum(1) / count
+    return nearest, closest, tuple(zip(EPSILONS, shares.tolist(), strict=True))
+
+
+def _keep(kept: Bool[np.ndarray, "e u"], cosines: Float[np.ndarray, "b u"], start: int) -> None:
+    """Decide on the rows of a block, in order, given the decisions on all rows before it."""
+    stop = start + len(cosines)
+    near = cosines >= 1 - EPSILONS[-1] - 1e-9  # few, so what follows is quick; rounding included
+    near[:, start:stop] = np.tril(near[:, start:stop], -1)  # earlier rows of the block itself
+    near = near[:, :stop]
+    kept[:, start:stop] = True
+    for row in np.flatnonzero(near.any(axis=1)):
+        others = np.flatnonzero(near[row])
+        distances = 1 - cosines[row, others]
+        for epsilon, chosen in zip(EPSILONS, kept, strict=True):
+            chosen[start + row] = not (chosen[others] & (distances <= epsilon)).any()

@@ -16,8 +16,10 @@ from nemd_toolkit.measures.instance import (
     measure_prototypes,
 )
 from nemd_toolkit.measures.intervals import Interval
+from nemd_toolkit.measures.intrinsic import IntrinsicDimension, measure_intrinsic_dimension
 from nemd_toolkit.measures.label_agreement import LabelAgreement, measure_label_agreement
 from nemd_toolkit.measures.label_quality import LabelQuality, measure_label_quality
+from nemd_toolkit.measures.lidar import Lidar, measure_lidar
 from nemd_toolkit.measures.nemd import Nemd, nemd
 from nemd_toolkit.measures.neural_collapse import NeuralCollapse, measure_neural_collapse
 from nemd_toolkit.measures.null import uniform_null
@@ -96,6 +98,8 @@ class Measures:
     clusterings: tuple[ClusteringMeasures, ...]
     instance: Instance
     spectrum: Spectrum
+    intrinsic: IntrinsicDimension
+    lidar: Lidar
     projection: Projection
     neural_collapse: NeuralCollapse | None  # None without labels
     quality: LabelQuality | None  # None without labels
@@ -126,6 +130,8 @@ def measure(
         clusterings=tuple(clusterings),
         instance=measure_instance(embeddings, seed=seed),
         spectrum=measure_spectrum(embeddings.vectors, seed=seed),
+        intrinsic=measure_intrinsic_dimension(embeddings, seed=seed),
+        lidar=measure_lidar(embeddings),
         projection=project(embeddings, seed=seed),
         neural_collapse=measure_neural_collapse(embeddings),
         quality=measure_label_quality(embeddings, seed=seed),

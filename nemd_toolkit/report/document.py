@@ -6,8 +6,12 @@ from typing import Any
 
 from nemd_toolkit.findings import Baseline, Finding
 from nemd_toolkit.measures.intervals import Interval
+from nemd_toolkit.measures.intrinsic import IntrinsicDimension
 from nemd_toolkit.measures.label_agreement import LabelAgreement
+from nemd_toolkit.measures.lidar import Lidar
 from nemd_toolkit.measures.nemd import Nemd
+from nemd_toolkit.measures.spectrum import Spectrum
+from nemd_toolkit.measures.spread import Spread
 from nemd_toolkit.measures.summary import ClusteringMeasures, Measures, NemdSummary
 from nemd_toolkit.report.analysis import Analysis, Provenance
 
@@ -71,22 +75,62 @@ def measures_part(m: Measures) -> dict[str, Any]:
             "align": m.instance.align,
             "uniform": m.instance.uniform,
             "uniform_rows": m.instance.uniform_rows,
+            "w2_uniform": spectrum.w2_uniformity,
+            "koleo": m.instance.koleo,
+            "koleo_rows": m.instance.koleo_rows,
             "mean_cosine": m.instance.mean_cosine,
             "resultant": m.instance.resultant,
         },
-        "spectrum": {
-            "rankme": spectrum.rankme,
-            "effective_rank": spectrum.effective_rank,
-            "effective_rank_centred": spectrum.effective_rank_centred,
-            "participation_ratio": spectrum.participation_ratio,
-            "variance": spectrum.variance,
-            "cap": spectrum.cap,
-            "null_effective_rank": spectrum.null_effective_rank,
-            "null_rows": spectrum.null_rows,
-            "singular_centred": spectrum.singular_centred.tolist(),
-        },
+        "spectrum": _spectrum(spectrum),
+        "intrinsic_dimension": _intrinsic(m.intrinsic),
+        "lidar": _lidar(m.lidar),
         "neural_collapse": None if m.neural_collapse is None else asdict(m.neural_collapse),
         "quality": None if m.quality is None else asdict(m.quality),
+    }
+
+
+def _spectrum(spectrum: Spectrum) -> dict[str, Any]:
+    law = spectrum.power_law
+    return {
+        "rankme": spectrum.rankme,
+        "effective_rank": spectrum.effective_rank,
+        "effective_rank_centred": spectrum.effective_rank_centred,
+        "participation_ratio": spectrum.participation_ratio,
+        "alpha_req": {
+            "alpha": law.alpha,
+            "r_squared": law.r_squared,
+            "first": law.first,
+            "last": law.last,
+            "missing": law.missing,
+        },
+        "variance": spectrum.variance,
+        "cap": spectrum.cap,
+        "null_effective_rank": spectrum.null_effective_rank,
+        "null_rows": spectrum.null_rows,
+        "singular_centred": spectrum.singular_centred.tolist(),
+        "null_singular": spectrum.null_singular.tolist(),
+        "log10_covariance": spectrum.log10_covariance.tolist(),
+    }
+
+
+def _intrinsic(found: IntrinsicDimension) -> dict[str, Any]:
+    return {
+        "two_nn": _interval(found.dimension),
+        "rows": found.rows,
+        "among": found.among,
+        "repeats": found.repeats,
+        "missing": found.missing,
+    }
+
+
+def _lidar(found: Lidar) -> dict[str, Any]:
+    return {
+        "rank": found.rank,
+        "samples": found.samples,
+        "views": found.views,
+        "cap": found.cap,
+        "delta": found.delta,
+        "missing": found.missing,
     }
 
 
@@ -153,6 +197,8 @@ def _clustering(c: ClusteringMeasures) -> dict[str, Any]:
             "least_resultant": float(c.spread.resultants.min()),
             "greatest_resultant": float(c.spread.resultants.max()),
             "mean_concentration": float(c.spread.concentrations.mean()),
+            "phi": _phi(c.spread),
+            "nearest_pair": _nearest_pair(c.spread),
             "duplicates": {f"{epsilon:g}": share for epsilon, share in c.spread.duplicates},
         },
         "prototype": {
@@ -160,6 +206,7 @@ def _clustering(c: ClusteringMeasures) -> dict[str, Any]:
             "align_positives": c.geometry.align_positives,
             "uniform": c.geometry.uniform,
             "corr": c.geometry.corr,
+            "koleo": c.geometry.koleo,
         },
         "labels": _agreement(c.agreement),
     }
@@ -173,6 +220,21 @@ def _baseline(baseline: Baseline | None) -> dict[str, str] | None:
 
 def _agreement(a: LabelAgreement | None) -> dict[str, float] | None:
     return None if a is None else {"purity": a.purity, "chance": a.chance, "nmi": a.nmi}
+
+
+def _phi(spread: Spread) -> dict[str, Any]:
+    """PCL's φ after rescaling; before, it is the concentration."""
+    if spread.phi is None:
+        return {"mean": None, "low": None, "high": None, "missing": spread.phi_missing}
+    low, high = float(spread.phi.min()), float(spread.phi.max())
+    return {"mean": float(spread.phi.mean()), "low": low, "high": high, "missing": None}
+
+
+def _nearest_pair(spread: Spread) -> dict[str, Any] | None:
+    if spread.nearest_pair is None:
+        return None
+    p, q, distance = spread.nearest_pair
+    return {"p": p, "q": q, "distance": distance}
 
 
 def _provenance(p: Provenance) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from nemd_toolkit.measures import Interval, Measures
 from nemd_toolkit.measures.nemd import Nemd
 from nemd_toolkit.measures.spectrum import Spectrum
+from nemd_toolkit.measures.spread import Spread
 from nemd_toolkit.measures.summary import ClusteringMeasures
 from nemd_toolkit.report.wording import interval, number, percent
 
@@ -36,6 +37,7 @@ def prototype_numbers(
     ]
 
 
+_NONE = "none"
 _Row = tuple[str, str, Callable[[ClusteringMeasures], str]]
 
 _DISTANCES: tuple[_Row, ...] = (
@@ -110,6 +112,18 @@ _DISTANCES: tuple[_Row, ...] = (
         "0 = members spread over the sphere, 1 = every prototype a single point.",
         lambda c: number(c.spread.mean_resultant),
     ),
+    (
+        "concentration",
+        "Mean over prototypes of PCL's φ before rescaling: distance of members to their centroid, "
+        "over ln(size + 10). 0 = members coincide.",
+        lambda c: number(float(c.spread.concentrations.mean())),
+    ),
+    (
+        "φ, rescaled",
+        "Least and greatest after PCL's scaling to a mean of 0.2, which looks normal even where "
+        "prototypes have all but shrunk to points.",
+        lambda c: _phi(c.spread),
+    ),
 )
 
 
@@ -129,6 +143,11 @@ def _duplicates(epsilon: float) -> tuple[_Row, ...]:
             "duplicates",
             f"Prototypes that repeat another within cosine distance {epsilon:g}.",
             lambda c: percent(dict(c.spread.duplicates).get(epsilon)),
+        ),
+        (
+            "nearest pair",
+            "The two prototypes that lie closest, and 1 − their cosine; 0 = they coincide.",
+            lambda c: _nearest_pair(c.spread),
         ),
     )
 
@@ -150,6 +169,11 @@ _TERMS: tuple[_Row, ...] = (
         "−E KL(cp‖cq) at softmax temperature 0.1; 0 = alike, lower is more different.",
         lambda c: number(c.geometry.corr),
     ),
+    (
+        "KoLeo of prototypes",
+        "−E log of the distance to the nearest other; lower is more spread, 18.4 = all repeat.",
+        lambda c: number(c.geometry.koleo),
+    ),
 )
 
 
@@ -168,9 +192,22 @@ _LABELS: tuple[_Row, ...] = (
 )
 
 
+def _phi(spread: Spread) -> str:
+    if spread.phi is None:
+        return "undefined"
+    return f"{number(float(spread.phi.min()))} … {number(float(spread.phi.max()))}"
+
+
+def _nearest_pair(spread: Spread) -> str:
+    if spread.nearest_pair is None:
+        return number(None)
+    p, q, distance = spread.nearest_pair
+    return f"{number(distance)} (no. {p}, {q})"
+
+
 def embedding_numbers(m: Measures) -> list[NumberRow]:
     """Give the numbers of the embeddings themselves."""
-    found = (*_row_numbers(m), *_rank_numbers(m.spectrum))
+    found = (*_row_numbers(m), *_rank_numbers(m.spectrum), *_dimension_numbers(m))
     return [NumberRow(name=name, meaning=meaning, values=(v,)) for name, meaning, v in found]
 
 
@@ -193,6 +230,18 @@ def _row_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
             f"Wang & Isola: log E exp(−2‖x−y‖²), −8 … 0, lower is more uniform; over "
             f"{i.uniform_rows:,} rows.",
             number(i.uniform),
+        ),
+        (
+            "W2 uniformity",
+            "Fang et al.: distance to the Gaussian of uniform points, 0 … 1.414, lower is more "
+            "uniform. Sees dimensional collapse, which the one above hardly does.",
+            number(m.spectrum.w2_uniformity),
+        ),
+        (
+            "KoLeo",
+            "−E log of the distance to the nearest other sample, lower is more spread, 18.4 = all "
+            f"repeat; over {i.koleo_rows:,} rows. Depends on their number.",
+            number(i.koleo),
         ),
         ("mean cosine", "Between two different rows.", number(i.mean_cosine)),
         (
@@ -228,6 +277,40 @@ def _rank_numbers(s: Spectrum) -> tuple[tuple[str, str, str], ...]:
             _rank(s.participation_ratio),
         ),
     )
+
+
+def _dimension_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
+    law, local, lidar = m.spectrum.power_law, m.intrinsic, m.lidar
+    return (
+        (
+            "α-ReQ",
+            "Agrawal et al.: exponent of the decay of variances with their rank. Their best is "
+            "near 1; 0 = all alike, large = few directions hold all. Read it where R² is high."
+            + _why_none(law.missing),
+            f"{number(law.alpha, 2)} (R² {number(law.r_squared, 2)}, ranks {law.first}–{law.last})"
+            if law.alpha is not None
+            else _NONE,
+        ),
+        (
+            "intrinsic dimension",
+            f"2NN (Facco et al.): coordinates needed locally, from the two nearest neighbours of "
+            f"{local.rows:,} samples among {local.among:,}. Low = a thin set; an underestimate "
+            "where above 5 or so." + _why_none(local.missing),
+            interval(local.dimension, 1) if local.dimension else _NONE,
+        ),
+        (
+            "LiDAR",
+            "Thilak et al.: effective rank of what tells samples apart beyond their views (δ = "
+            f"{lidar.delta:g}); higher is better, at least 1." + _why_none(lidar.missing),
+            f"{number(lidar.rank, 1)} of {lidar.cap:,} (n={lidar.samples:,}, q={lidar.views})"
+            if lidar.cap is not None
+            else _NONE,
+        ),
+    )
+
+
+def _why_none(missing: str | None) -> str:
+    return "" if missing is None else f" None here: {missing}."
 
 
 def _rank(value: float) -> str:
