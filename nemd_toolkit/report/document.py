@@ -157,6 +157,12 @@ def _clustering(c: ClusteringMeasures) -> dict[str, Any]:
     }
 
 
+def _baseline(baseline: Baseline | None) -> dict[str, str] | None:
+    if baseline is None:
+        return None
+    return {"file": baseline.file, "sha256": baseline.sha256, "source": baseline.source}
+
+
 def _provenance(p: Provenance) -> dict[str, Any]:
     return {
         "source": p.source,
@@ -171,9 +177,3 @@ def _provenance(p: Provenance) -> dict[str, Any]:
         "seconds": round(p.seconds, 3),
         "notes": list(p.notes),
     }
-
-
-def _baseline(baseline: Baseline | None) -> dict[str, str] | None:
-    if baseline is None:
-        return None
-    return {"file": baseline.file, "sha256": baseline.sha256, "source": baseline.source}
