@@ -133,6 +133,14 @@ def test_a_baseline_judges_by_change_and_is_named_everywhere(nemd, tight, refere
     page = Path("new/report.html").read_text(encoding="utf-8")
     assert "Worse than the baseline" in re.sub(r"\s+", " ", page)
     assert "ref.json" in page
+    assert "baseline, all clusterings" in page  # a row of the scale
+    usage = document["measures"]["clusterings"][0]["usage"]
+    assert usage["dead"] == 0
+    assert 0 < usage["expected_dead"] < usage["expected_dead_sd"] < 1e-3
+    for name in ("entropy", "perplexity", "gini"):
+        band = usage["expected"][name]
+        assert band["low"] < band["value"] < band["high"]
+        assert name in page.lower()
 
 
 def test_a_baseline_and_what_is_ignored_go_together(tmp_path, reference):
