@@ -55,9 +55,11 @@ def measure_intrinsic_dimension(embeddings: Embeddings, *, seed: int = 0) -> Int
     distinct = _distinct(embeddings.vectors[drawn])
     among = len(distinct)
     rows = torch.arange(min(ROWS, among))
-    dimension, missing = None, f"expected at least {LEAST} distinct rows, got {among}"
-    if among >= LEAST:
-        dimension, missing = _dimension(nearest_others(distinct, rows, k=2))
+    dimension, missing = (
+        _dimension(nearest_others(distinct, rows, k=2))
+        if among >= LEAST
+        else (None, f"expected at least {LEAST} distinct rows, got {among}")
+    )
     return IntrinsicDimension(
         dimension=dimension,
         rows=len(rows),
