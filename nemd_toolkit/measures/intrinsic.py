@@ -55,11 +55,10 @@ def measure_intrinsic_dimension(embeddings: Embeddings, *, seed: int = 0) -> Int
     distinct = _distinct(embeddings.vectors[drawn])
     among = len(distinct)
     rows = torch.arange(min(ROWS, among))
-    dimension, missing = (
-        _dimension(nearest_others(distinct, rows, k=2))
-        if among >= LEAST
-        else (None, f"expected at least {LEAST} distinct rows, got {among}")
-    )
+    dimension: Interval | None = None
+    missing: str | None = f"expected at least {LEAST} distinct rows, got {among}"
+    if among >= LEAST:
+        dimension, missing = _dimension(nearest_others(distinct, rows, k=2))
     return IntrinsicDimension(
         dimension=dimension,
         rows=len(rows),
