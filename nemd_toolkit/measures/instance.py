@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nemd_toolkit.embeddings import Embeddings
-from nemd_toolkit.formulas import align, batch_prototypes, p_align, p_corr, uniform
+from nemd_toolkit.formulas import align, p_align, p_corr, uniform
 from nemd_toolkit.measures.neighbours import nearest_others, one_of_each_group
 from nemd_toolkit.prototypes import Prototypes
 
@@ -18,6 +18,7 @@ __all__ = ["Instance", "PrototypeGeometry", "koleo", "measure_instance", "measur
 ROWS = 4_096  # rows that uniformity and KoLeo are taken over, at most: pairs grow as the square
 KOLEO_EPSILON = 1e-8  # added to distances; as in DINOv2
 _BLOCK = 4_194_304  # cosines of prototypes at a time: 32 MB
+_ROWS = 65_536  # embeddings at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,14 +119,25 @@ def _p_uniform(directions: Float[Tensor, "u d"]) -> float:
 def _prototype_align(
     prototypes: Prototypes, directions: Float[Tensor, "u d"]
 ) -> tuple[float, Literal["views", "members"]]:
-    points = prototypes.embeddings.vectors.double()
+    points = prototypes.embeddings.vectors
     views = _view_pairs(prototypes.embeddings)
     if views is not None:
         shared = prototypes.assignment[views[0]]  # both views count for the first view's prototype
-        first, _ = batch_prototypes(points[views[0]], shared)
-        second, _ = batch_prototypes(points[views[1]], shared)
+        first, second = (_directions(points[view], shared) for view in views)
         return float(p_align(first, second)), "views"
-    return float(align(points, directions[prototypes.used_assignment()])), "members"
+    total, rows = 0.0, prototypes.used_assignment()
+    for block, of in zip(points.split(_ROWS), rows.split(_ROWS), strict=True):
+        total += len(block) * float(align(block.double(), directions[of]))
+    return total / len(points), "members"
+
+
+def _directions(points: Float[Tensor, "n d"], assignment: Int[Tensor, " n"]) -> Tensor:
+    """`batch_prototypes` in float64, without its (n, k) matrix."""
+    present, place = assignment.unique(return_inverse=True)
+    sums = torch.zeros(len(present), points.shape[1], dtype=torch.float64)
+    for block, of in zip(points.split(_ROWS), place.split(_ROWS), strict=True):
+        sums.index_add_(0, of, block.double())
+    return torch.nn.functional.normalize(sums, dim=1)
 
 
 def _view_pairs(embeddings: Embeddings) -> tuple[Int[Tensor, " g"], Int[Tensor, " g"]] | None:

@@ -13,7 +13,7 @@ from sklearn.metrics import r2_score
 
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.formulas import p_uniform
+from nemd_toolkit.formulas import align, batch_prototypes, p_align, p_uniform
 from nemd_toolkit.measures.instance import koleo, measure_instance, measure_prototypes
 from nemd_toolkit.measures.lidar import lidar, measure_lidar
 from nemd_toolkit.measures.power_law import fit_power_law
@@ -149,6 +149,22 @@ def test_p_uniform_in_blocks_is_that_of_the_formula(block, monkeypatch):
     prototypes = fit_prototypes(Embeddings(worlds.noise(100, 6)), 12)
     want = float(p_uniform(prototypes.mean_directions()))
     assert measure_prototypes(prototypes).uniform == pytest.approx(want, rel=1e-12)
+
+
+@pytest.mark.parametrize("block", [7, 10_000])
+def test_p_align_in_blocks_is_that_of_the_formula(block, monkeypatch):
+    monkeypatch.setattr("nemd_toolkit.measures.instance._ROWS", block)
+    x, group = worlds.clusters(100, 6, 5, 0.5)
+    views = torch.cat([x, x.flip(0)])
+    e = Embeddings(views, labels=group.repeat(2), groups=np.arange(200) % 100)
+    first, _ = batch_prototypes(e.vectors[:100].double(), group)
+    second, _ = batch_prototypes(e.vectors[100:].double(), group)
+    found = measure_prototypes(prototypes_from_labels(e))
+    assert found.align == pytest.approx(float(p_align(first, second)), rel=1e-9)
+    alone = prototypes_from_labels(Embeddings(views, labels=group.repeat(2)))
+    own = alone.mean_directions()[group.repeat(2)]
+    want = float(align(alone.embeddings.vectors.double(), own))
+    assert measure_prototypes(alone).align == pytest.approx(want, rel=1e-9)
 
 
 def literal_lidar(points, group):
