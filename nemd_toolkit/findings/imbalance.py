@@ -15,7 +15,7 @@ ABOUT = About(
     "prototypes it may be the data that is imbalanced, and is a warning.",
     fires="the perplexity of the usage (exp of its entropy) is less than 55 % of what equal shares "
     "of the prototypes in use show at this N, as when the largest holds 100 times as much as the "
-    "smallest in a long tail; a warning from 70 % down (20 times)",
+    "smallest in a long tail; a warning from 70 % down (25 times)",
     remedy="If the data is balanced: assign by Sinkhorn-Knopp, which shares a batch out evenly "
     "(SwAV), with more iterations or a larger queue; in DINO check the centring, which keeps one "
     "prototype from taking over, and raise the teacher's temperature if its outputs are too sharp; "

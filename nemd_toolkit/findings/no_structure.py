@@ -13,7 +13,8 @@ ABOUT = About(
     meaning="The clouds of the prototypes are as close as those that the same clustering finds in "
     "uniform noise. A low NEMD is good only where there is structure.",
     fires="the 95 % interval of the NEMD score contains 0 or lies below it, or the prototypes' "
-    "directions are as close as those of noise, so that there is no score",
+    "directions are as close as those of noise, so that there is no score; against a baseline also "
+    "where kNN accuracy fell",
     remedy="Check that the checkpoint is trained and its weights were loaded (an untrained encoder "
     "or a wrong layer looks like this); train longer; if kNN accuracy is high, use prototypes in "
     "the number of the classes.",

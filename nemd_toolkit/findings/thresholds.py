@@ -33,7 +33,7 @@ class Thresholds:
     dead_deviations: float = 4.0
     dead_members: float = 10.0
     # NEMD005: perplexity of the usage as a share of that of equal shares. An exponential long tail
-    # from largest to smallest has 0.55 at a ratio of 100 and 0.71 at 20 for any K ≥ 20 (long-tailed
+    # from largest to smallest has 0.55 at a ratio of 100 and 0.71 at 25 for any K ≥ 20 (long-tailed
     # benchmarks use ratios of 10…256); k-means on balanced groups gave 0.76…1.0, pauc-train's own
     # prototypes on digits 0.89…0.96.
     evenness_issue: float = 0.55
