@@ -129,6 +129,14 @@ def test_only_what_got_worse_is_called_so(absolute):
     )
 
 
+def test_a_collapse_found_by_absolute_limits_is_no_mere_worsening(absolute):
+    worse = against(absolute, score=moved(0.2))
+    worse["NEMD001"] = dataclasses.replace(worse["NEMD001"], status="issue")
+    verdict = decide(tuple(worse.values()), baseline="healthy")
+    assert verdict.headline.startswith("Collapsed (total-collapse, coagulation)")
+    assert not verdict.relative
+
+
 def test_total_collapse_stays_absolute(tmp_path):
     equal = worlds.equal(800, 32)
     path = tmp_path / "report.json"

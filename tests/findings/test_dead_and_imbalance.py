@@ -1,13 +1,17 @@
 """NEMD004 and NEMD005: what is dead, what is only rare, and what is only imbalanced data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from nemd_toolkit.embeddings import Embeddings
-from nemd_toolkit.findings import Thresholds, decide, judge
+from nemd_toolkit.findings import Thresholds, dead_prototypes, decide, imbalance, judge
 from nemd_toolkit.measures import measure
+from nemd_toolkit.measures.usage import measure_usage
 from nemd_toolkit.prototypes import (
+    Prototypes,
     fit_prototypes,
     prototypes_from_labels,
     prototypes_from_vectors,
@@ -125,3 +129,50 @@ def test_a_single_used_prototype_has_no_balance():
     findings, _ = own_findings(rows, vectors)
     assert findings["NEMD005"].status == "not_applicable"
     assert findings["NEMD004"].status == "issue"
+
+
+@pytest.fixture(scope="module")
+def some_measures():
+    e = Embeddings(worlds.clusters(200, 16, 5, 0.5)[0])
+    return measure(e, [fit_prototypes(e, 5)])
+
+
+def judged(measures, sizes, check):
+    """Judge own prototypes that hold so many rows each."""
+    sizes = torch.as_tensor(sizes)
+    own = Prototypes(
+        embeddings=Embeddings(worlds.noise(int(sizes.sum()), 4)),
+        assignment=torch.arange(len(sizes)).repeat_interleave(sizes),
+        vectors=worlds.noise(len(sizes), 4, seed=1),
+        names=tuple(map(str, range(len(sizes)))),
+        source="own",
+    )
+    clustering = replace(measures.clusterings[0], prototypes=own, usage=measure_usage(own))
+    return check(replace(measures, clusterings=(clustering,)), Thresholds())
+
+
+def test_what_chance_may_leave_empty_passes(some_measures):
+    finding = judged(some_measures, [3] * 12 + [2] * 2 + [0] * 6, dead_prototypes.check)
+    assert finding.measured["expected"] == pytest.approx(20 * 0.95**40)
+    assert finding.measured["excess_share"] > Thresholds().dead_share_issue
+    assert finding.status == "passed"  # 2.6 ± 1.3 are expected
+
+
+def test_a_small_excess_passes_however_sure_it_is(some_measures):
+    finding = judged(some_measures, [2] * 1571 + [1] * 858 + [0] * 1571, dead_prototypes.check)
+    sure = finding.measured["dead"] - finding.measured["expected"]
+    assert sure > Thresholds().dead_deviations * finding.measured["expected_sd"]
+    assert finding.status == "passed"  # 2.5 % more than chance
+
+
+def test_imbalance_leaves_dead_prototypes_to_their_own_check(some_measures):
+    finding = judged(some_measures, [100] * 8 + [0] * 12, imbalance.check)
+    assert finding.measured["perplexity"] == pytest.approx(8)
+    assert finding.status == "passed"
+
+
+def test_evenness_is_that_of_equal_shares_at_the_same_n(some_measures):
+    drawn = np.random.default_rng(0).multinomial(300, [1 / 300] * 300)
+    finding = judged(some_measures, drawn, imbalance.check)
+    assert finding.measured["perplexity"] < 0.65 * 300
+    assert finding.measured["evenness"] == pytest.approx(1, abs=0.1)
