@@ -40,16 +40,19 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
             threshold=_thresholds(limits),
         )
     worst = max(own, key=lambda c: (_STATUSES.index(_status(c, limits)), _excess(c)))
-    usage = worst.usage
+    usage, copies = worst.usage, _copies(worst)
     few = _members(worst) < limits.dead_members and _status(worst, limits) == "warning"
     return Finding(
         about=ABOUT,
         status=_status(worst, limits),
-        message=f"{usage.dead:,} of {worst.k:,} own prototypes hold no sample; equal shares leave "
+        message=f"{usage.dead:,} of {worst.k:,} own prototypes hold no sample"
+        + (f" ({copies:,} of them copies, see NEMD003)" if copies else "")
+        + "; equal shares leave "
         f"{usage.null.dead:.1f} ± {usage.null.dead_sd:.1f} empty at N={measures.rows.count:,}"
         + (f": with {_members(worst):.1f} samples a prototype, some may be rare only" * few),
         measured={
             "dead": usage.dead,
+            "copies": copies,
             "expected": usage.null.dead,
             "expected_sd": usage.null.dead_sd,
             "excess_share": _excess(worst),
@@ -60,7 +63,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
 
 
 def _status(c: ClusteringMeasures, limits: Thresholds) -> Status:
-    beyond_chance = c.usage.dead - c.usage.null.dead > limits.dead_deviations * c.usage.null.dead_sd
+    beyond_chance = _excess(c) * c.k > limits.dead_deviations * c.usage.null.dead_sd
     if not beyond_chance or _excess(c) <= limits.dead_share_warning:
         return "passed"
     enough = _excess(c) > limits.dead_share_issue and _members(c) >= limits.dead_members
@@ -68,8 +71,16 @@ def _status(c: ClusteringMeasures, limits: Thresholds) -> Status:
 
 
 def _excess(c: ClusteringMeasures) -> float:
-    """Share of all prototypes that are empty beyond the expected number; may be negative."""
-    return (c.usage.dead - c.usage.null.dead) / c.k
+    """Share of all prototypes that are empty beyond the expected number; may be negative.
+
+    Copies of another prototype are empty because the first of them takes the samples: NEMD003's.
+    """
+    return (c.usage.dead - _copies(c) - c.usage.null.dead) / c.k
+
+
+def _copies(c: ClusteringMeasures) -> int:
+    """Empty prototypes that another one explains, at the smallest distance looked at."""
+    return min(c.usage.dead, round(c.spread.duplicates[0][1] * c.k))
 
 
 def _members(c: ClusteringMeasures) -> float:

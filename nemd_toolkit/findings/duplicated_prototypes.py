@@ -24,7 +24,7 @@ _STATUSES: tuple[Status, ...] = ("passed", "warning", "issue")
 
 def check(measures: Measures, limits: Thresholds) -> Finding:
     """Judge the clustering with the worst status, and of those the largest share."""
-    several = [c for c in measures.clusterings if c.usage.used > 1]
+    several = [c for c in measures.clusterings if c.usage.used > 1 or _own(c)]
     thresholds = {"epsilon": limits.duplicate_epsilon, "share": limits.duplicate_share}
     if not several:
         return Finding(
@@ -40,11 +40,20 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
     return Finding(
         about=ABOUT,
         status=status,
-        message=f"{share:.0%} of {worst.usage.used} prototypes (K={worst.k}, {worst.source}) "
+        message=f"{share:.0%} of {_counted(worst)} prototypes (K={worst.k}, {worst.source}) "
         f"repeat another within cosine distance {limits.duplicate_epsilon:g}{fired}",
         measured={"share": share, "used": worst.usage.used, "k": worst.k},
         threshold=thresholds,
     )
+
+
+def _own(clustering: ClusteringMeasures) -> bool:
+    return clustering.source == "own" and clustering.k > 1
+
+
+def _counted(clustering: ClusteringMeasures) -> int:
+    """Prototypes that the share is of: all of a model's own, else those with members."""
+    return clustering.k if clustering.source == "own" else clustering.usage.used
 
 
 def _status(clustering: ClusteringMeasures, limits: Thresholds) -> Status:

@@ -33,7 +33,9 @@ class Spread:
     phi_missing: str | None  # why there is no φ: PCL's own would be NaN or infinite
     nearest: Int[np.ndarray, " u"]  # index of the prototype of highest cosine (itself if alone)
     nearest_distance: Float[np.ndarray, " u"]  # 1 − cosine to it, in [0, 2]
-    duplicates: tuple[tuple[float, float], ...]  # (ε, share of prototypes that repeat another)
+    # (ε, share of prototypes that repeat another): a model's own vectors, all of them, since a copy
+    # gets no members; else the members' mean directions of used prototypes
+    duplicates: tuple[tuple[float, float], ...]
 
     @property
     def mean_resultant(self) -> float:
@@ -68,6 +70,8 @@ def measure_spread(prototypes: Prototypes) -> Spread:
     except InputError as reason:
         phi_missing = str(reason)
     nearest, closest, duplicates = _neighbours(prototypes.mean_directions())
+    if prototypes.source == "own":
+        duplicates = duplicate_curve(prototypes.vectors.double())
     return Spread(
         which=which.numpy(),
         sizes=prototypes.sizes[which].numpy(),

@@ -151,6 +151,23 @@ def test_duplicates_are_an_issue_of_own_prototypes_and_a_warning_of_k_means():
     assert verdict_of(worlds.equal(500))[1]["NEMD003"].status == "not_applicable"
 
 
+def test_exact_copies_of_own_prototypes_are_duplicates_and_not_dead():
+    x, group = worlds.clusters(2000, 64, 10, 0.7)
+    centres = np.stack([x[group == g].mean(0).numpy() for g in range(10)])
+    own = prototypes_from_vectors(
+        Embeddings(x), Embeddings(np.concatenate([centres] * 2 + [-centres])).vectors
+    )
+    measures = measure(Embeddings(x), [own])
+    assert dict(measures.clusterings[0].spread.duplicates)[0.001] == pytest.approx(10 / 30)
+    findings = {f.about.code: f for f in judge(measures)}
+    assert findings["NEMD003"].status == "issue"
+    assert "33% of 30 prototypes" in findings["NEMD003"].message
+    assert findings["NEMD004"].status == "issue"  # the ten at the opposite poles
+    assert findings["NEMD004"].measured["dead"] == 20
+    assert findings["NEMD004"].measured["copies"] == 10
+    assert findings["NEMD004"].measured["excess_share"] == pytest.approx(1 / 3, abs=1e-6)
+
+
 def test_dimensional_collapse_warns_and_needs_some_variance_and_dimensions():
     assert verdict_of(worlds.rank(6))[1]["NEMD006"].status == "warning"
     assert verdict_of(worlds.equal(500))[1]["NEMD006"].status == "not_applicable"
