@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from nemd_toolkit.measures.clouds import Clouds
 from nemd_toolkit.transport import pairs_by_rank, pairwise_wasserstein1
@@ -41,7 +40,7 @@ def measure_pairs(clouds: Clouds, most: int, seed: int) -> PairTable:
         pairs=clouds.which[pairs],
         raw=between.cost,
         excess=between.cost - 0.5 * (within[p] + within[q]),
-        energy=_energies(torch.cat([clouds.first, clouds.second], dim=1), pairs),
+        energy=_energies(torch.cat([clouds.first, clouds.second], dim=1).numpy(), pairs),
         chord=(clouds.directions[p] - clouds.directions[q]).norm(dim=1).numpy(),
         prototypes=u,
         skipped=clouds.skipped,
@@ -61,29 +60,33 @@ def _pairs(u: int, most: int, seed: int) -> Int[np.ndarray, "p 2"]:
 
 
 def _energies(
-    clouds: Float[Tensor, "u s d"], pairs: Int[np.ndarray, "p 2"]
+    clouds: Float[np.ndarray, "u s d"], pairs: Int[np.ndarray, "p 2"]
 ) -> Float[np.ndarray, " p"]:
     """E‖x−y‖ − ½(E‖x−x′‖ + E‖y−y′‖) over distinct points: unbiased, 0 for equal laws."""
     s, d = clouds.shape[1:]
-    within = np.array([_total(own, own) for own in clouds]) / (s * (s - 1))
+    within = np.array([_total(own) for own in clouds]) / (s * (s - 1))
     between = np.empty(len(pairs))
     first, starts = np.unique(pairs[:, 0], return_index=True)  # pairs stand in rows' order
     for p, own in zip(first, np.split(np.arange(len(pairs)), starts[1:]), strict=True):
         for part in np.array_split(own, 1 + len(own) // 64):  # 64 clouds at a time bound the memory
             others = clouds[pairs[part, 1]].reshape(-1, d)
-            sums = _distances(clouds[p], others).sum(0)
-            between[part] = sums.reshape(len(part), s).sum(1).numpy() / s**2
+            sums = _distances(clouds[p], others).sum(axis=0)
+            between[part] = sums.reshape(len(part), s).sum(axis=1) / s**2
     energies: Float[np.ndarray, " p"] = between - 0.5 * within[pairs].sum(axis=1)
     return energies
 
 
-def _total(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
-    return float(_distances(x, y).fill_diagonal_(0.0).sum())
+def _total(cloud: Float[np.ndarray, "n d"]) -> float:
+    distances = _distances(cloud, cloud)
+    return float(distances.sum() - np.trace(distances))
 
 
-def _distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+def _distances(
+    x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]
+) -> Float[np.ndarray, "n m"]:
     """Distances in float64 from one product: equal rows come out at 1e-8, not 0."""
-    x, y = x.double(), y.double()
-    squared = torch.addmm(y.square().sum(1), x, y.T, alpha=-2.0)
-    squared += x.square().sum(1)[:, None]
-    return squared.clamp_min_(0.0).sqrt_()
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    squared = x @ y.T
+    squared *= -2
+    squared += np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1)
+    return np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
