@@ -89,4 +89,5 @@ def _distances(
     squared = x @ y.T
     squared *= -2
     squared += np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1)
-    return np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
+    distances: Float[np.ndarray, "n m"] = np.sqrt(np.maximum(squared, 0))
+    return distances
