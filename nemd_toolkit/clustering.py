@@ -3,8 +3,8 @@
 Lloyd's iterations from k-means++ seeds. Memory is bounded by blocks of rows, whatever n and k.
 k-means "succeeds" on identical points, so the number of clusters in use is part of the answer.
 
-Beyond 65,536 rows and 64 rows a centroid, centroids are fitted to a random sample of so many rows
-(FAISS, Johnson et al. 2019, stops at 256 a centroid); then every row is assigned. Beyond 16,384
+Beyond 65,536 rows and 40 rows a centroid, centroids are fitted to a random sample of so many rows
+(FAISS, Johnson et al. 2019, warns below 39 a centroid and stops at 256); then every row is assigned. Beyond 16,384
 rows, seeds are chosen among a sample, and fitting ends when fewer than one in a thousand rows
 changes its centroid.
 """
@@ -22,7 +22,7 @@ __all__ = ["KMeans", "kmeans"]
 
 _TINY = 1e-30
 _BLOCK = 16_777_216  # entries of one (rows, k) block: 64 MB in float32
-_ENOUGH_ROWS, _ENOUGH_ROWS_EACH = 65_536, 64  # to fit centroids to, in all and for each
+_ENOUGH_ROWS, _ENOUGH_ROWS_EACH = 65_536, 40  # to fit centroids to, in all and for each
 _SEED_ROWS, _SEED_ROWS_EACH = 16_384, 8  # to choose seeds among: it takes time as rows·k·log k
 _MOVED = 1e-3  # share of many rows that change their centroid: below it fitting ends
 

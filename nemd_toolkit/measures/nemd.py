@@ -30,7 +30,8 @@ __all__ = ["Nemd", "nemd"]
 
 MAX_PAIRS = 5_000  # all pairs up to 100 prototypes; beyond that a sample, said in Nemd.pairs
 REPEATS = 3  # runs of k-means, with a seed each
-# Beyond this many samples times prototypes times dimensions a run takes minutes: then there is one.
+# Beyond this many samples times prototypes times dimensions a run takes minutes: then there is one,
+# and no spectrum null.
 REPEATED_WORK = 5e9
 # The anchors must lie apart for a score to mean anything: below this ratio of collapsed to uniform
 # excess, the prototypes' directions are as close as those that k-means finds in noise.
@@ -52,7 +53,9 @@ class Nemd:
     raw_uniform: float | None  # None where the anchor could not hold n points a half
     excess_uniform: float
     excess_collapsed: float
-    excess_spectrum: float | None  # of k-means on points without groups, but with these axes
+    # of k-means on points without groups, but with these axes; None for other prototypes, for equal
+    # points, and where a run would take minutes
+    excess_spectrum: float | None
     permutation_p: float | None  # see permutation_p_value; None for k-means
     table: PairTable  # of the first run
 
@@ -148,8 +151,7 @@ def _again(
     prototypes: Prototypes, n: int, max_pairs: int, seed: int, repeats: int
 ) -> list[PairTable]:
     """Measure further runs of k-means; those with too few large prototypes are left out."""
-    points = prototypes.embeddings.vectors
-    if prototypes.source != "k-means" or points.numel() * prototypes.k > REPEATED_WORK:
+    if prototypes.source != "k-means" or _takes_minutes(prototypes):
         return []
     found = []
     for run in range(1, repeats):
@@ -159,6 +161,10 @@ def _again(
         except TooFewSamples:
             continue
     return found
+
+
+def _takes_minutes(prototypes: Prototypes) -> bool:
+    return prototypes.embeddings.vectors.numel() * prototypes.k > REPEATED_WORK
 
 
 def _mean(
@@ -199,7 +205,7 @@ def _score(
 
 
 def _excess_of_spectrum(prototypes: Prototypes, n: int, seed: int, max_pairs: int) -> float | None:
-    null = spectrum_null(prototypes, seed=seed)
+    null = None if _takes_minutes(prototypes) else spectrum_null(prototypes, seed=seed)
     try:
         return None if null is None else float(_anchor(null, n, seed, max_pairs).excess.mean())
     except TooFewSamples:  # no spread to draw from, so that all points fall together
