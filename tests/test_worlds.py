@@ -70,7 +70,7 @@ PROPERTIES = {  # what rises with the severity
     ("cone", "k-means"): lambda w: -variance(w),
     ("dead", "own"): without_members,
     ("imbalanced", "own"): lambda w: -entropy(w),
-    ("imbalanced", "k-means"): lambda w: -entropy(w),
+    ("long tail", "k-means"): lambda w: -entropy(w),
     ("noise", "k-means"): lambda w: -within(w),
     ("small", "members"): lambda w: -len(w.rows),
     ("small", "samples"): lambda w: -len(w.rows),

@@ -110,6 +110,7 @@ class _Recipe:
 CODES = {
     "healthy": (),
     "surplus": (),
+    "long tail": (),
     "coagulated": ("NEMD002",),
     "duplicated": ("NEMD003",),
     "total": ("NEMD001",),
@@ -123,13 +124,14 @@ CODES = {
 VARIANTS = {
     "healthy": ("k-means", "own"),
     "surplus": ("k-means",),  # fewer groups than k-means is asked for: no collapse
+    "long tail": ("k-means",),  # groups of unequal size in the data: no collapse
     "coagulated": ("k-means", "own"),
     "duplicated": ("exact", "near", "apart"),
     "total": ("k-means",),
     "dimensional": ("rank", "power law"),
     "cone": ("k-means",),
     "dead": ("own",),
-    "imbalanced": ("own", "k-means"),
+    "imbalanced": ("own",),
     "noise": ("k-means",),
     "small": ("members", "samples"),
     "mixed": (
@@ -145,6 +147,7 @@ KINDS = tuple(VARIANTS)
 STATES = dict.fromkeys(KINDS, "collapsed") | {
     "healthy": "healthy",
     "surplus": "healthy",
+    "long tail": "healthy",
     "noise": "inconclusive",
     "small": "inconclusive",
 }
@@ -152,13 +155,14 @@ STATES = dict.fromkeys(KINDS, "collapsed") | {
 STATED = {
     "healthy": 0.0,
     "surplus": 0.0,
+    "long tail": 0.0,
     "coagulated": 0.85,  # noise within groups at most a sixth of the distance to the origin
     "duplicated": 0.30,  # three in ten own prototypes (beyond five) copy another
     "total": 0.80,  # variance 4e-7
     "dimensional": 0.90,  # rank 3 at d = 16, 4 at 1024
     "cone": 0.65,  # share of squared length in the mean row
     "dead": 0.30,
-    "imbalanced": 0.75,  # Zipf's exponent 1.5
+    "imbalanced": 0.80,  # Zipf's exponent 1.6
     "noise": 0.95,  # noise 20 times as strong as what the groups differ by
     "small": 0.60,  # 7 members, 25 samples
     "mixed": 0.90,
@@ -193,6 +197,8 @@ def _recipe(kind: str, severity: float, variant: str) -> _Recipe:
             return _Recipe(own=True, dead=severity)
         case "imbalanced":
             return _Recipe(own=own, zipf=2 * severity)
+        case "long tail":
+            return _Recipe(zipf=severity)  # Zipf's law at 1
         case "noise":
             return _Recipe(structure=1 - severity)
         case _:  # healthy; or made by numbers alone, see `_resized`
