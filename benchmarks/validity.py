@@ -8,7 +8,7 @@
 
 `run` draws fresh worlds (tests/worlds.py) from the seed and analyses each as `nemd analyze` does:
 `--worlds` of every kind from its stated severity on, half as many below it (the curve of power),
-and twice as many healthy ones. One in 25 is large (N 5,000…100,000), the others have N 500…4,000.
+and twice as many healthy ones. One in 50 is large (N 5,000…100,000), the others have N 500…2,500.
 Each record goes to worlds.jsonl at once; the same command on the same commit goes on where it was
 cut short. validity.json, schema nemd-validity/1:
 
@@ -24,7 +24,7 @@ cut short. validity.json, schema nemd-validity/1:
        "confusion": {"verdicts" | "issues" | "warnings" | "first_issue": {kind: {word: worlds}}},
        "ill_called_healthy": [world], "misjudged": [world, what was said, what was measured],
        "measured": {kind: {"CODE number": {quantile: value}}},    for setting thresholds
-       "seconds": of all workers together}}
+       "seconds": of processor time, all workers together}}
 
 All of "summary" is over worlds from the stated severity on, but for "detection_reaches".
 """

@@ -211,7 +211,7 @@ def _spectra(severity: float) -> dict[str, Callable[[int], Tensor]]:
         return (left - torch.arange(dim)).clamp(0, 1)
 
     def power_law(dim: int) -> Tensor:
-        return torch.arange(1.0, dim + 1) ** (-3 * severity)
+        return torch.arange(1.0, dim + 1) ** (-6 * severity)
 
     return {"rank": rank, "power law": power_law}
 
@@ -310,17 +310,17 @@ def _unreached(rows: Tensor, alive: Tensor, wanted: int, g: torch.Generator) -> 
 def draw(kind: str, severity: float, seed: int, *, large: bool = False) -> World:
     """Make a world of random size and variant.
 
-    d 16…1024; N 500…4,000, or 5,000…100,000 where large; k-means by default numbers in seven of
-    ten, else one number in 5…500 with 40 rows each; a quarter to twice as many groups as the most
-    prototypes, at most 2d; noise 0.6…1.1.
+    d 16…1024; N 500…2,500, or 5,000…100,000 where large, at most 600,000 and 4 million numbers in
+    all; k-means by default numbers in seven of ten, else one number in 5…500 with 40 rows each; a
+    quarter to twice as many groups as the most prototypes, at most 2d; noise 0.6…1.1.
     """
     rng = np.random.default_rng(seed)
     variant = VARIANTS[kind][int(rng.integers(len(VARIANTS[kind])))]
-    least, most = (5_000, 100_000) if large else (500, 4_000)
+    least, most, numbers = (5_000, 100_000, 4e6) if large else (500, 2_500, 6e5)
     count = round(_log_uniform(rng, least, most))
     parts = _parts(kind, variant)
     own = "own" in variant or bool({"duplicated", "dead"} & {*parts})
-    dims = [d for d in (16, 32, 64, 128, 256, 512, 1024) if d * count <= 13_000_000]
+    dims = [d for d in (16, 32, 64, 128, 256, 512, 1024) if d * count <= numbers]
     # in few dimensions every direction is near some row, and none is dead
     dim = int(rng.choice([d for d in dims if d >= 64] if "dead" in parts else dims))
     k = round(_log_uniform(rng, 5, min(500, count / 40)))
