@@ -126,7 +126,7 @@ def test_power_reaches_its_levels_where_a_step_lies(module):
 
 def test_a_run_is_resumed_drawn_and_tabled(module, monkeypatch, tmp_path, capsys):
     benchmark, drawing = module("validity"), module("validity_worlds")
-    todo = [t for t in drawing.tasks(5, 1) if t.kind in ("healthy", "coagulated", "small")]
+    todo = [t for t in drawing.tasks(5, 2) if t.kind == "small"]
     monkeypatch.setattr(benchmark, "tasks", lambda seed, each: todo)
     monkeypatch.setattr(benchmark, "commit", lambda: "abc")
     calls = []
@@ -153,7 +153,7 @@ def test_a_run_is_resumed_drawn_and_tabled(module, monkeypatch, tmp_path, capsys
         assert benchmark.main([name, "--out", str(tmp_path)]) == 0
     for name in ("confusion", "power"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert "| coagulated |" in capsys.readouterr().out
+    assert "| small |" in capsys.readouterr().out
 
 
 def test_tables_need_a_run(module, tmp_path, capsys):
