@@ -27,7 +27,7 @@ class Setting:
     made: Made | None
     why: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = 60
+    epochs: int = 40
 
 
 _ALIGN_ONLY = {
