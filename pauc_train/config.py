@@ -39,11 +39,13 @@ class Config:
     weight_decay: float = 1e-4  # PCL
     # contrast
     temperature: float = 0.2  # PCL; also the mean of φ
+    instance_weight: float = 1.0  # PCL has no such weight; 0 leaves InfoNCE out (ablation)
     queue_size: int = 16384  # PCL, --pcl-r
     key_momentum: float = 0.999  # PCL, --moco-m
     views: str = "photos"  # a preset of views.py
     # prototypes
     clusters: tuple[int, ...] = (25000, 50000, 100000)  # PCL, for ImageNet-1K
+    prototype_weight: float = 1.0  # PCL has no such weight: ProtoNCE counts like InfoNCE
     warmup_epochs: int = 20  # PCL: epochs before the first clustering
     negatives: int = 16384  # PCL, --pcl-r: other prototypes drawn as negatives
     kmeans_iterations: int = 20  # PCL, faiss niter
@@ -74,10 +76,11 @@ class Config:
         for name in ("alpha", "beta", "gamma"):
             if not isfinite(getattr(self, name)):
                 raise InputError(f"{name}: expected a finite number, got {getattr(self, name)}")
-        if not 0 <= self.weight_decay < inf:
-            raise InputError(
-                f"weight_decay: expected a finite number, at least 0, got {self.weight_decay}"
-            )
+        for name in ("weight_decay", "instance_weight", "prototype_weight"):
+            if not 0 <= getattr(self, name) < inf:
+                raise InputError(
+                    f"{name}: expected a finite number, at least 0, got {getattr(self, name)}"
+                )
         for name in ("sgd_momentum", "key_momentum"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}: expected 0…1, got {getattr(self, name)}")

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nemd_toolkit.encoders import ResNet
+from nemd_toolkit.errors import InputError
 from pauc_train.config import Config
 from pauc_train.expectation import Clustering
 
@@ -74,8 +75,16 @@ class Method:
 def total(terms: Terms) -> Float[Tensor, ""]:
     """Weighted sum of the terms; those of weight 0 are reported only.
 
+    Raises InputError if no term has a weight other than 0.
+
     >>> one = torch.tensor(1.0)
     >>> float(total({"a": Term(value=one), "b": Term(value=one, weight=0.5)}))
     1.5
     """
-    return torch.stack([t.weight * t.value for t in terms.values() if t.weight != 0]).sum()
+    weighted = [t.weight * t.value for t in terms.values() if t.weight != 0]
+    if not weighted:
+        raise InputError(
+            f"loss: expected a term with a weight other than 0, got none in {', '.join(terms)}; "
+            "raise instance_weight, or set warmup_epochs=0 for a method with prototypes"
+        )
+    return torch.stack(weighted).sum()

@@ -39,6 +39,7 @@ class Views:
 
 
 VIEWS: dict[str, Views] = {
+    "none": Views(),  # the image itself, twice: what training without augmentation gives
     # ours: strokes change their meaning when flipped
     "digits": Views(
         rotation=15.0,

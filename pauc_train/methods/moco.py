@@ -10,9 +10,9 @@ __all__ = ["METHOD", "terms"]
 
 
 def terms(step: Step) -> Terms:
-    """InfoNCE with 1+r logits."""
+    """InfoNCE with 1+r logits, times `instance_weight`."""
     value = info_nce(step.query, step.key, step.queue, temperature=step.config.temperature)
-    return {"info_nce": Term(value=value)}
+    return {"info_nce": Term(value=value, weight=step.config.instance_weight)}
 
 
 METHOD = Method(

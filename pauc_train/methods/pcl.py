@@ -1,4 +1,4 @@
-"""PCL v2 (Li et al. 2021): InfoNCE plus ProtoNCE, the mean over M clusterings, weight 1."""
+"""PCL v2 (Li et al. 2021): InfoNCE plus ProtoNCE, the mean over M clusterings, weights 1."""
 
 from functools import partial
 
@@ -14,9 +14,10 @@ __all__ = ["METHOD", "terms"]
 def terms(step: Step) -> Terms:
     """InfoNCE, and ProtoNCE once there are prototypes."""
     config = step.config
-    instance = info_nce(step.query, step.key, step.queue, temperature=config.temperature)
+    value = info_nce(step.query, step.key, step.queue, temperature=config.temperature)
+    instance = Term(value=value, weight=config.instance_weight)
     if not step.clusterings:
-        return {"info_nce": Term(value=instance)}
+        return {"info_nce": instance}
     prototype = [
         proto_nce(
             step.query,
@@ -29,8 +30,8 @@ def terms(step: Step) -> Terms:
         for clustering in step.clusterings
     ]
     return {
-        "info_nce": Term(value=instance),
-        "proto_nce": Term(value=torch.stack(prototype).mean()),
+        "info_nce": instance,
+        "proto_nce": Term(value=torch.stack(prototype).mean(), weight=config.prototype_weight),
     }
 
 

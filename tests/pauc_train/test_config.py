@@ -13,6 +13,7 @@ def test_defaults_are_pcls():
     )  # fmt: skip
     assert (config.embedding_dim, config.queue_size, config.key_momentum) == (128, 16384, 0.999)
     assert (config.temperature, config.clusters) == (0.2, (25000, 50000, 100000))
+    assert (config.instance_weight, config.prototype_weight) == (1, 1)
     assert (config.warmup_epochs, config.weight_decay, config.sgd_momentum) == (20, 1e-4, 0.9)
 
 
@@ -65,6 +66,8 @@ def test_data_without_a_recipe_gets_none():
         ("learning_rate = inf", "finite"),
         ("alpha = nan", "alpha: expected a finite number, got nan"),
         ("weight_decay = inf", "finite"),
+        ("prototype_weight = -1", "prototype_weight: expected a finite number, at least 0"),
+        ("instance_weight = inf", "finite"),
         ("beta = 1" + "0" * 400, "finite"),
         ("align_power = 0", "more than 0"),
         ("uniform_t = -1", "more than 0"),

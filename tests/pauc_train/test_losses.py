@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nemd_toolkit.errors import InputError
 from pauc_train.config import Config
 from pauc_train.contrast import ContrastTraining, Step
 from pauc_train.expectation import Clustering
@@ -105,6 +106,23 @@ def test_pauc_is_pcl_plus_three_weighted_terms(config, clusterings):
         assert float(terms[name].value) == pytest.approx(expected, rel=1e-4)
     expected = float(total(pcl.terms(step))) + 0.7 * means[0] + 0.5 * means[1] + 0.3 * means[2]
     assert float(total(terms)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_weights_scale_info_nce_and_proto_nce(config, clusterings):
+    step = make_step(replace(config, instance_weight=0.5, prototype_weight=4.0), clusterings)
+    prototype = sum(slow_proto_nce(step, c) for c in clusterings) / len(clusterings)
+    expected = 0.5 * slow_info_nce(step, 0.2) + 4 * prototype
+    assert float(total(pcl.terms(step))) == pytest.approx(expected, rel=1e-5)
+    assert float(total(moco.terms(step))) == pytest.approx(0.5 * slow_info_nce(step, 0.2), rel=1e-5)
+    alone = make_step(replace(config, instance_weight=0.0), clusterings)
+    assert float(total(pcl.terms(alone))) == pytest.approx(prototype, rel=1e-5)
+
+
+def test_a_loss_of_nothing_is_refused(config):
+    step = make_step(replace(config, instance_weight=0.0), ())
+    for terms in (moco.terms, pcl.terms, pauc.terms):
+        with pytest.raises(InputError, match=r"none in info_nce; .*warmup_epochs=0"):
+            total(terms(step))
 
 
 def test_values_by_hand():
