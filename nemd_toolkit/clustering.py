@@ -4,9 +4,9 @@ Lloyd's iterations from k-means++ seeds. Memory is bounded by blocks of rows, wh
 k-means "succeeds" on identical points, so the number of clusters in use is part of the answer.
 
 Beyond 65,536 rows and 40 rows a centroid, centroids are fitted to a random sample of so many rows
-(FAISS, Johnson et al. 2019, warns below 39 a centroid and stops at 256); then every row is assigned. Beyond 16,384
-rows, seeds are chosen among a sample, and fitting ends when fewer than one in a thousand rows
-changes its centroid.
+(FAISS, Johnson et al. 2019, warns below 39 a centroid and stops at 256); then every row is
+assigned. Beyond 16,384 rows, seeds are chosen among a sample, and fitting ends when fewer than one
+in a thousand rows changes its centroid.
 """
 
 import math
