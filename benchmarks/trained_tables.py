@@ -16,6 +16,7 @@ __all__ = ["agrees", "correlations", "correlations_as_markdown", "draw", "settin
 Record = dict[str, Any]
 _KINDS = ("healthy", "coagulated", "dimensional", "total", None)
 _COLUMNS = 5
+_SPREAD = 0.3  # share of squared length around the mean; less is a cone or a point, seen at once
 
 
 def agrees(row: Record) -> bool | None:
@@ -97,17 +98,27 @@ def correlations(rows: Sequence[Record], accuracy: str) -> dict[str, Correlation
 
 
 def correlations_as_markdown(rows: Sequence[Record]) -> str:
-    """ρ of each number with three accuracies: backbone probe, backbone kNN, projector probe."""
-    accuracies = ("linear_probe", "knn", "projector_linear_probe")
-    found = {accuracy: correlations(rows, accuracy) for accuracy in accuracies}
-    head = ("label-free number (projector)", "checkpoints", "probe", "kNN", "projector's own probe")
+    """ρ of each number with the probe, kNN, the projector's probe; and among spread checkpoints."""
+    spread = [r for r in rows if r.get("numbers", {}).get("spectrum.variance", 0) >= _SPREAD]
+    first, *others = (
+        correlations(rows, "linear_probe"),
+        correlations(rows, "knn"),
+        correlations(rows, "projector_linear_probe"),
+        correlations(spread, "linear_probe"),
+    )
+    head = (
+        "label-free number (projector)", "n", "probe", "kNN", "projector's own probe",
+        f"probe, variance ≥ {_SPREAD:g}", "n",
+    )  # fmt: skip
     cells = [
         (
             name,
-            str(first.count),
-            *(_interval(found[accuracy].get(name)) for accuracy in accuracies),
+            str(correlation.count),
+            _interval(correlation),
+            *(_interval(found.get(name)) for found in others),
+            str(others[-1][name].count) if name in others[-1] else "–",
         )
-        for name, first in found["linear_probe"].items()
+        for name, correlation in first.items()
     ]
     return _table(head, cells)
 
