@@ -14,7 +14,7 @@ from nemd_toolkit.transport.kernels.full import all_costs
 from nemd_toolkit.transport.kernels.pair import Scratch, solve_pairs
 from nemd_toolkit.transport.kernels.settings import GAVE_UP, WAITING
 from nemd_toolkit.transport.simplex import full_simplex
-from nemd_toolkit.transport.workers import in_threads
+from nemd_toolkit.transport.workers import in_threads, no_interrupt_lost
 
 __all__ = ["solve_on_host"]
 
@@ -57,7 +57,7 @@ def _in_tiles(packed: Packed, pairs: Int64[np.ndarray, "p 2"]) -> Int64[np.ndarr
 @cache
 def _load_kernels() -> None:
     """Compile the kernels, half a minute once on a machine; half a second from then on."""
-    with bar("preparing transport (the first time compiles it)", 1):
+    with no_interrupt_lost(), bar("preparing transport (the first time compiles it)", 1):
         cloud = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
         _Task(pack([cloud, cloud], ["x", "y"]), np.array([[0, 1]]), 0.0).solver()(slice(0, 1))
 

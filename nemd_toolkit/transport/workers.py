@@ -6,10 +6,13 @@ of threads is torch's (`torch.set_num_threads`, OMP_NUM_THREADS).
 """
 
 import queue
+import signal
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from functools import cache
+from types import FrameType
 
 import scipy.linalg.cython_blas  # noqa: F401  (the kernels' BLAS: loaded before it is limited)
 import torch
@@ -17,11 +20,40 @@ from threadpoolctl import ThreadpoolController
 
 from nemd_toolkit.errors import NemdError, NotOptimal
 
-__all__ = ["in_threads"]
+__all__ = ["in_threads", "no_interrupt_lost"]
 
 
 # One caller at a time: two would leave BLAS with the limit of the other.
 _LOCK = threading.Lock()
+_LOOK = 0.2  # seconds between looks for a signal that another thread has taken
+
+
+@contextmanager
+def no_interrupt_lost(stop: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Raise KeyboardInterrupt at the end of this block if Ctrl-C came and was swallowed in it.
+
+    Numba loads compiled code through callbacks from C, where Python prints an exception and drops
+    it. stop is called as soon as Ctrl-C comes. A handler that is not Python's own stays in charge.
+    """
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    came = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        stop()
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 @cache
@@ -65,7 +97,7 @@ def in_threads(
             advance(block.stop - block.start)
 
     workers = min(torch.get_num_threads(), len(blocks))
-    with _LOCK, _blas().limit(limits=1):
+    with no_interrupt_lost(stop), _LOCK, _blas().limit(limits=1):
         if workers == 1:
             work()
         else:
@@ -82,11 +114,14 @@ def _all_at_once(
     with ThreadPoolExecutor(workers, "transport") as pool:
         try:
             futures += [pool.submit(work) for _ in range(workers)]
-            wait(futures, return_when="FIRST_EXCEPTION")
+            pending: set[Future[None]] = set(futures)
+            while pending and not any(future.exception() for future in set(futures) - pending):
+                pending = wait(pending, _LOOK, FIRST_EXCEPTION).not_done
         finally:
             if not (len(futures) == workers and all(future.done() for future in futures)):
                 stop()
-            while not todo.empty():
-                todo.get_nowait()
+            with suppress(queue.Empty):
+                while True:
+                    todo.get_nowait()
     for future in futures:
         future.result()

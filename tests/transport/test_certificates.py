@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from nemd_toolkit.transport import pairwise_wasserstein1, wasserstein1
 from nemd_toolkit.transport.clouds import as_cloud, pack
 from nemd_toolkit.transport.kernels.pair import Scratch, solve_pairs
 from nemd_toolkit.transport.kernels.settings import CERTIFIED, WAITING
-from nemd_toolkit.transport.workers import in_threads
+from nemd_toolkit.transport.workers import in_threads, no_interrupt_lost
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "transport_fuzz.py"
 
@@ -294,6 +295,42 @@ def test_ctrl_c_ends_a_long_call_within_five_seconds(tmp_path):
     assert time.monotonic() - start < 5
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
     assert out == ""
+
+
+def test_an_interrupt_that_was_swallowed_is_raised_at_the_end():
+    def swallow():
+        with no_interrupt_lost(lambda: told.append(True)):
+            with suppress(KeyboardInterrupt):  # as a callback from C does
+                signal.raise_signal(signal.SIGINT)
+            assert told == [True]
+
+    told = []
+    with pytest.raises(KeyboardInterrupt):
+        swallow()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_of_the_callers_own_stays_in_charge():
+    told, seen = [], []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append(True))
+    try:
+        with no_interrupt_lost(lambda: told.append(True)):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (told, seen) == ([], [True])
+
+
+def test_other_threads_leave_signals_alone():
+    def inside():
+        with no_interrupt_lost():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    seen = []
+    thread = threading.Thread(target=inside)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGINT)]
 
 
 def test_a_killed_process_leaves_nothing_behind(tmp_path):
