@@ -2,7 +2,8 @@
 
 from nemd_toolkit.findings.finding import About, Finding, Status
 from nemd_toolkit.findings.thresholds import Thresholds
-from nemd_toolkit.measures.summary import Measures
+from nemd_toolkit.measures.intervals import Interval
+from nemd_toolkit.measures.summary import ClusteringMeasures, Measures
 
 __all__ = ["ABOUT", "check"]
 
@@ -14,8 +15,8 @@ ABOUT = About(
     "is lost, while prototypes stay well separated. This is the prototype collapse that "
     "prototypical contrastive learning is prone to (PAUC poster).",
     fires="the NEMD score, 0 on the uniform sphere and 1 when every cloud is a point, lies above "
-    "the threshold with its whole 95 % interval; with fewer prototypes than groups the score is "
-    "lower, because each cloud then holds several",
+    "the threshold with its whole 95 % interval in at least one clustering; with fewer prototypes "
+    "than groups the score is lower, because each cloud then holds several",
     remedy="Lower the weight of the prototype loss or start it later; raise its temperature (PCL's "
     "φ); use more prototypes; add PAUC's prototype terms or instance uniformity, and watch kNN "
     "beside NEMD. If labels are what you want to separate and nothing else, this may be harmless.",
@@ -23,15 +24,18 @@ ABOUT = About(
 
 
 def check(measures: Measures, limits: Thresholds) -> Finding:
-    """Issue when the whole interval lies above the threshold; warning from the lower one on."""
-    summary = measures.nemd
-    score = summary.score if summary else None
+    """Judge the clustering whose score is the most surely high.
+
+    Fewer prototypes than groups lower the score, more hardly raise it, so that the others only
+    dilute it. Issue when its whole interval lies above the threshold; warning by its value.
+    """
+    scored = [(c, c.nemd.score) for c in measures.clusterings if c.nemd and c.nemd.score]
     thresholds = {
         "score_issue": limits.coagulation_issue,
         "score_warning": limits.coagulation_warning,
     }
-    if summary is None or score is None:
-        reason = measures.nemd_missing if summary is None else summary.score_missing
+    if not scored:
+        reason = measures.nemd.score_missing if measures.nemd else measures.nemd_missing
         return Finding(
             about=ABOUT,
             status="not_applicable",
@@ -39,20 +43,34 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
             measured={"score": None},
             threshold=thresholds,
         )
-    interval = f"NEMD score {score.value:.2f} [{score.low:.2f}, {score.high:.2f}]"
-    status: Status = "passed"
-    counts = ", ".join(str(c.k) for c in measures.clusterings)
-    message = f"{interval}: members keep their diversity within prototypes (K={counts})"
-    if score.low > limits.coagulation_issue:
-        status = "issue"
-        message = f"{interval}: samples have coagulated around their prototypes"
-    elif score.value > limits.coagulation_warning:
-        status = "warning"
-        message = f"{interval}: samples lie close to their prototypes"
+    worst, score = max(scored, key=lambda entry: entry[1].low)
+    status = _status(score, limits)
+    told = {
+        "issue": "samples have coagulated around their prototypes",
+        "warning": "samples lie close to their prototypes",
+        "passed": "members keep their diversity within prototypes",
+    }
     return Finding(
         about=ABOUT,
         status=status,
-        message=message,
-        measured={"score": score.value, "score_low": score.low, "score_high": score.high},
+        message=f"NEMD score {score.value:.2f} [{score.low:.2f}, {score.high:.2f}] "
+        f"{_place(worst)}: {told[status]}",
+        measured={
+            "score": score.value,
+            "score_low": score.low,
+            "score_high": score.high,
+            "k": worst.k,
+        },
         threshold=thresholds,
     )
+
+
+def _status(score: Interval, limits: Thresholds) -> Status:
+    if score.low > limits.coagulation_issue:
+        return "issue"
+    return "warning" if score.value > limits.coagulation_warning else "passed"
+
+
+def _place(clustering: ClusteringMeasures) -> str:
+    by = {"k-means": "", "own": " of the model's own", "labels": ", by label"}
+    return f"at K={clustering.k}{by[clustering.source]}"

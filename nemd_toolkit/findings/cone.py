@@ -13,8 +13,8 @@ ABOUT = About(
     meaning="All embeddings lean the same way: a mean vector carries much of their squared length, "
     "so cosines between unrelated samples are high and every distance shrinks. The uncentred rank "
     "hardly notices.",
-    fires="more than half of the squared length is in the mean embedding (nine tenths where "
-    "hardly any coordinate is negative, as after a ReLU)",
+    fires="more than three quarters of the squared length is in the mean embedding (nine tenths "
+    "where hardly any coordinate is negative, as after a ReLU)",
     remedy="Subtract the mean before comparing; add batch normalisation without bias at the "
     "output, or a uniformity term; check for a dead or saturated last layer.",
 )
@@ -31,7 +31,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         f"{share:.1%} of the squared length is common to all embeddings "
         f"(mean cosine {measures.instance.mean_cosine:.2f})"
     )
-    if measures.spectrum.variance <= limits.total_variance_issue:
+    if measures.spectrum.variance <= limits.rounding_variance:
         status, message = "not_applicable", "all embeddings are one point, see NEMD001"
     elif share > issue:
         status = "issue"

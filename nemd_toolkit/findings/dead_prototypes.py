@@ -30,7 +30,7 @@ _STATUSES: tuple[Status, ...] = ("passed", "warning", "issue")
 def check(measures: Measures, limits: Thresholds) -> Finding:
     """Judge the clustering of own prototypes with the worst status, and the most dead of those."""
     own = [c for c in measures.clusterings if c.source == "own" and c.k > 1]
-    one_point = measures.spectrum.variance <= limits.total_variance_issue
+    one_point = measures.spectrum.variance <= limits.rounding_variance
     if not own or one_point:
         return Finding(
             about=ABOUT,

@@ -40,7 +40,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         f"effective rank {rank:.1f} (centred) of {spectrum.cap} possible; "
         f"uniform points have {null:.1f}"
     )
-    if spectrum.variance <= limits.total_variance_issue:
+    if spectrum.variance <= limits.rounding_variance:
         status, message = "not_applicable", "no variance is left to look for directions in"
     elif spectrum.cap <= limits.rank_issue:
         status, message = "not_applicable", f"at most {spectrum.cap} directions are possible"

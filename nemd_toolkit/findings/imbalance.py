@@ -34,7 +34,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         "evenness_issue": limits.evenness_issue,
         "evenness_warning": limits.evenness_warning,
     }
-    if not several or measures.spectrum.variance <= limits.total_variance_issue:
+    if not several or measures.spectrum.variance <= limits.rounding_variance:
         reason = "all embeddings are one point, see NEMD001"
         return Finding(
             about=ABOUT,

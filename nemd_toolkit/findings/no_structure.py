@@ -26,7 +26,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
     score = measures.nemd.score if measures.nemd else None
     status: Status = "not_applicable"
     message = "no NEMD score to judge by"
-    if measures.nemd is not None and measures.spectrum.variance > limits.total_variance_issue:
+    if measures.nemd is not None and measures.spectrum.variance > limits.rounding_variance:
         status, message = "issue", f"no NEMD score: {measures.nemd.score_missing}"
     if score is not None:
         noise = score.low <= 0

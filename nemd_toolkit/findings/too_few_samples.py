@@ -35,7 +35,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
     if (
         not enough
         and measures.rows.count > 1
-        and measures.spectrum.variance <= limits.total_variance_issue
+        and measures.spectrum.variance <= limits.rounding_variance
     ):
         status = "not_applicable"
     size = f" (n={best.nemd.n} per half)" if best.nemd else ""

@@ -12,7 +12,8 @@ ABOUT = About(
     kind="collapse",
     meaning="The encoder gives (nearly) the same vector for every input. NEMD is then 0 and cannot "
     "see it; nor can a centred rank, which looks at the rounding noise.",
-    fires="the share of squared length around the mean embedding is at rounding level",
+    fires="the share of squared length around the mean embedding is below 0.002, so that cosines "
+    "of unrelated samples are above 0.998; below 1e-6 it is rounding, and other checks pause",
     remedy="Check that positives are not the only term: restore negatives (a queue, in-batch) or "
     "the predictor and stop-gradient; lower the learning rate; raise the key encoder's momentum; "
     "check that the loss is not reading detached or un-normalised outputs.",
@@ -29,11 +30,12 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         status = "issue"
     elif variance <= limits.total_variance_warning:
         status = "warning"
+    almost = "nearly " if variance > limits.rounding_variance else ""
     text = {
-        "issue": f"all embeddings are one point: a share of {variance:.2g} of their squared length "
-        "varies",
-        "warning": f"embeddings are nearly one point: only {variance:.2g} of their squared length "
-        "varies",
+        "issue": f"all embeddings are {almost}one point: a share of {variance:.2g} of their "
+        "squared length varies",
+        "warning": f"embeddings are close to one point: only {variance:.2g} of their squared "
+        "length varies",
         "not_applicable": "a single sample cannot vary",
         "passed": f"embeddings vary: {variance:.1%} of their squared length lies around the mean",
     }
