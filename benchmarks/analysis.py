@@ -6,7 +6,7 @@
 Rows lie around 1,000 directions (50 where there are fewer than 100,000) with DESIGN's spread .9.
 Each size runs in a process of its own. `analysis.json`, schema nemd-analysis/1: {"schema", "seed",
 "date", "commit", "threads", "rows": [{"count", "dim", "prototypes", "seconds": {"k-means",
-"measures", "report"}, "total_seconds", "peak_gigabytes", "repeats", "page_kilobytes"}]};
+"measures", "report"}, "total_seconds", "peak_gigabytes", "runs", "page_kilobytes"}]};
 rows of another size stay.
 """
 
@@ -83,7 +83,7 @@ def one_size(count: int, dim: int, counts: tuple[int, ...], seed: int) -> dict[s
         "seconds": seconds,
         "total_seconds": sum(seconds.values()),
         "peak_gigabytes": peak,
-        "repeats": [c.nemd.repeats if c.nemd else 0 for c in measures.clusterings],
+        "runs": [c.nemd.runs if c.nemd else 0 for c in measures.clusterings],
         "page_kilobytes": page,
     }
 

@@ -9,8 +9,8 @@
 `run` draws fresh worlds (tests/worlds.py) from the seed and analyses each as `nemd analyze` does:
 `--worlds` of every kind from its stated severity on, half as many below it (the curve of power),
 and twice as many healthy ones. One in 50 is large (N 5,000…100,000), the others have N 500…2,500.
-Each record goes to worlds.jsonl at once; the same command on the same commit goes on where it was
-cut short. validity.json, schema nemd-validity/1:
+Each record goes to worlds.jsonl (coverage.jsonl, invariance.jsonl) at once; the same command on the
+same commit goes on where it was cut short. validity.json, schema nemd-validity/1:
 
     {"schema", "seed", "worlds", "commit", "generators": digest of the files that draw worlds,
      "machine", "date", "stated": {kind: severity},
@@ -45,8 +45,8 @@ from pathlib import Path
 from typing import Any
 
 from transport import commit, this_machine
-from validity_coverage import measure_coverage
-from validity_invariance import measure_invariance
+from validity_coverage import coverage_tasks, one_interval, sum_up_coverage
+from validity_invariance import cells, one_ladder, sum_up_invariance
 from validity_plot import as_markdown, draw_confusion, draw_power
 from validity_summary import summarise
 from validity_worlds import STATED, record, tasks
@@ -62,21 +62,11 @@ Record = dict[str, Any]
 
 def run(options: argparse.Namespace) -> None:
     """Draw and analyse the worlds that are missing, then sum up."""
-    start = {"seed": options.seed, "commit": commit(), "generators": _digest()}
-    path = options.out / "worlds.jsonl"
-    known = resume(path, start)
-    done = {(r["kind"], r["index"]) for r in known}
-    todo = [task for task in tasks(options.seed, options.worlds) if task[1:] not in done]
-    with path.open("a", encoding="utf-8") as file:
-        for found in in_processes(record, todo, options.workers, what="worlds"):
-            file.write(json.dumps(found, ensure_ascii=False) + "\n")
-            file.flush()
-    wanted = {task[1:] for task in tasks(options.seed, options.worlds)}
-    records = [r for r in read_records(path)[1] if (r["kind"], r["index"]) in wanted]
+    records = gather(options, "worlds", record, tasks(options.seed, options.worlds))
     document = {
         "schema": SCHEMA,
         "worlds": options.worlds,
-        **start,
+        **_start(options),
         "machine": this_machine("cpu"),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "stated": STATED,
@@ -84,6 +74,28 @@ def run(options: argparse.Namespace) -> None:
     }
     write_json(options.out / "validity.json", document)
     print(as_markdown(document))
+
+
+def _start(options: argparse.Namespace) -> Record:
+    return {"seed": options.seed, "commit": commit(), "generators": _digest()}
+
+
+def gather(
+    options: argparse.Namespace,
+    name: str,
+    work: Callable[[Any], Record],
+    tasks: Sequence[tuple[Any, ...]],
+) -> list[Record]:
+    """Do the tasks that have no record yet, and give the records of all, in the tasks' order."""
+    path = options.out / f"{name}.jsonl"
+    done = {tuple(r["task"]) for r in resume(path, _start(options))}
+    todo = [task for task in tasks if tuple(task) not in done]
+    with path.open("a", encoding="utf-8") as file:
+        for found in in_processes(work, todo, options.workers, what=name):
+            file.write(json.dumps(found, ensure_ascii=False) + "\n")
+            file.flush()
+    records = {tuple(r["task"]): r for r in read_records(path)[1]}
+    return [records[tuple(task)] for task in tasks]
 
 
 def resume(path: Path, start: Record) -> list[Record]:
@@ -127,14 +139,15 @@ def in_processes(
 
 def coverage(options: argparse.Namespace) -> None:
     """Measure how often intervals hold; write coverage.json."""
-    found = measure_coverage(options.seed, options.repeats, options.workers, in_processes)
-    _finish(options, "coverage", found)
+    tasks = coverage_tasks(options.seed, options.repeats)
+    records = gather(options, "coverage", one_interval, tasks)
+    _finish(options, "coverage", sum_up_coverage(records, options.repeats))
 
 
 def invariance(options: argparse.Namespace) -> None:
     """Measure score over the ladder; write invariance.json."""
-    found = measure_invariance(options.seed, options.seeds, options.workers, in_processes)
-    _finish(options, "invariance", found)
+    records = gather(options, "invariance", one_ladder, cells(options.seed, options.seeds))
+    _finish(options, "invariance", sum_up_invariance(records, options.seeds))
 
 
 def _finish(options: argparse.Namespace, name: str, found: Record) -> None:

@@ -8,7 +8,8 @@ cloud are 24 everywhere, since raw depends on them. "of_mean" is the share that 
 all repeats instead: what is left of a miss when bias is taken out.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,12 +18,12 @@ from validity_summary import share
 
 import nemd_toolkit as nt
 
-__all__ = ["LAWS", "Law", "measure_coverage", "one"]
+__all__ = ["LAWS", "Law", "coverage_tasks", "one_interval", "sum_up_coverage"]
 
+nemd = import_module("nemd_toolkit.measures.nemd")  # `nt.nemd` is its function
 Record = dict[str, Any]
-Processes = Callable[..., Iterator[Record]]
 COLUMNS = ("raw", "excess", "score")
-POINTS, LARGE, WORLDS = 24, 8, 40
+POINTS, LARGE, WORLDS = 12, 8, 40
 LOW, HIGH = 0.93, 0.97  # what issue 4 accepts
 
 
@@ -49,7 +50,6 @@ class Law(NamedTuple):
 LAWS = (
     Law(48, 12, 12, 0.9, source="labels"),
     Law(128, 40, 40, 0.3, source="labels"),
-    Law(48, 12, 12, 0.9, source="labels", centres="fixed"),
     Law(48, 12, 12, 0.9),
     Law(48, 12, 12, 0.9, centres="fixed"),
     Law(128, 40, 40, 0.3),
@@ -69,9 +69,10 @@ class Task(NamedTuple):
     large: bool
 
 
-def one(task: Task) -> Record:
+def one_interval(task: Task) -> Record:
     """Values and interval ends of one world."""
     torch.set_num_threads(1)
+    nemd._excess_of_spectrum = lambda *_: None  # takes time, and is not asked for here
     law = LAWS[task.law]
     key = [task.seed, task.law, task.repeat, int(task.large)]
     seed = int(np.random.default_rng(key).integers(2**31))
@@ -82,10 +83,11 @@ def one(task: Task) -> Record:
         prototypes = nt.prototypes_from_labels(embeddings)
     else:
         prototypes = nt.fit_prototypes(embeddings, law.k, seed=seed % 1000)
-    repeats = {"repeats": 1} if task.large else {}  # of the large ones only values are needed
-    found = nt.nemd(prototypes, seed % 1000, n=POINTS, **repeats)
+    splits = 1 if task.large else 2  # of the large ones only values are needed
+    found = nt.nemd(prototypes, seed % 1000, n=POINTS, splits=splits)
     columns = {name: getattr(found, name) for name in COLUMNS}
     return {
+        "task": list(task),
         "law": task.law,
         "large": task.large,
         **{name: v and (v.value, v.low, v.high) for name, v in columns.items()},
@@ -101,15 +103,18 @@ def _rows(law: Law, count: int, seed: int, shared: int) -> tuple[torch.Tensor, t
     return torch.nn.functional.normalize(centres[group] + noise, dim=1), group
 
 
-def measure_coverage(seed: int, repeats: int, workers: int, in_processes: Processes) -> Record:
-    """Measure all laws; the answer holds a Markdown table beside the rows."""
-    todo = [
+def coverage_tasks(seed: int, repeats: int) -> list[Task]:
+    """List all repeats and large worlds of all laws."""
+    return [
         Task(law, seed, repeat, large)
         for law in range(len(LAWS))
         for large, count in ((True, WORLDS), (False, repeats))
         for repeat in range(count)
     ]
-    found = list(in_processes(one, todo, workers, what="repeats"))
+
+
+def sum_up_coverage(found: Sequence[Record], repeats: int) -> Record:
+    """Sum up all laws; the answer holds a Markdown table beside the rows."""
     rows = [
         {"law": law._asdict(), "name": law.name, **_law([f for f in found if f["law"] == place])}
         for place, law in enumerate(LAWS)

@@ -69,6 +69,7 @@ def record(task: Task) -> Record:
     world = drawn(task)
     setting = world.setting
     found: Record = {
+        "task": list(task),
         "kind": task.kind,
         "index": task.index,
         "variant": world.variant,

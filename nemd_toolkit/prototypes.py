@@ -23,6 +23,7 @@ __all__ = [
     "Source",
     "default_counts",
     "fit_prototypes",
+    "nearest_directions",
     "prototypes_from_checkpoint",
     "prototypes_from_labels",
     "prototypes_from_vectors",
@@ -152,15 +153,25 @@ def prototypes_from_vectors(embeddings: Embeddings, vectors: Float[Tensor, "k d"
             f"{vectors.shape[1]}; analyse the layer that the prototypes live in (--layer projector)"
         )
     unit = to_sphere(vectors.float(), name="prototypes")
-    block = max(1, 16_777_216 // len(unit))  # rows at a time: 64 MB of cosines
-    parts = [(rows @ unit.T).argmax(1) for rows in embeddings.vectors.split(block)]
     return Prototypes(
         embeddings=embeddings,
-        assignment=torch.cat(parts),
+        assignment=nearest_directions(embeddings.vectors, unit),
         vectors=unit,
         names=tuple(str(p) for p in range(len(unit))),
         source="own",
     )
+
+
+def nearest_directions(
+    points: Float[Tensor, "n d"], directions: Float[Tensor, "k d"]
+) -> Int[Tensor, " n"]:
+    """Give the direction of highest cosine to each row; the lowest index wins ties.
+
+    >>> nearest_directions(torch.eye(2), torch.tensor([[0.6, 0.8], [1.0, 0.0]]))
+    tensor([1, 0])
+    """
+    block = max(1, 16_777_216 // len(directions))  # rows at a time: 64 MB of cosines
+    return torch.cat([(rows @ directions.T).argmax(1) for rows in points.split(block)])
 
 
 def prototypes_from_checkpoint(

@@ -191,6 +191,6 @@ def test_invariance_sees_a_ladder_that_turns_and_a_cell_that_stands_apart(module
     at = invariance._spread(lines)[0]
     assert at["high"] - at["low"] == pytest.approx(0.04)
     assert [o["score"] for o in at["outside"]] == [0.54]
-    cell = invariance.Cell(32, 30, 3000, "K at groups", 0)
+    cell = invariance.Cell(32, 10, 3000, "K at groups", 0)
     assert invariance._points(cell) == (24,)
-    assert invariance.Cell(32, 100, 3000, "K at groups", 0) not in invariance.cells(0, 1)
+    assert invariance.Cell(32, 30, 3000, "K at groups", 0) not in invariance.cells(0, 1)

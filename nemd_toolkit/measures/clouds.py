@@ -12,26 +12,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nemd_toolkit.errors import InputError
+from nemd_toolkit.measures.held_out import Members, TooFewSamples
 from nemd_toolkit.measures.intervals import LEAST as LEAST_PROTOTYPES
-from nemd_toolkit.prototypes import Prototypes
 from nemd_toolkit.sphere import mean_direction
 
 __all__ = [
     "LEAST",
     "MOST",
     "Clouds",
-    "TooFewSamples",
     "common_size",
     "draw_clouds",
 ]
 
 LEAST = 8  # points per half cloud; with fewer, the two halves hardly know their law
 MOST = 64  # points per half cloud: the excess is stable from a dozen on, and time grows as n^2…n^3
-
-
-class TooFewSamples(InputError):
-    """Not enough prototypes with enough members for a transport distance between them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,37 +44,37 @@ class Clouds:
         return int(self.first.shape[1])
 
 
-def common_size(clusterings: Sequence[Prototypes]) -> int:
-    """One n for all: what nine in ten prototypes of every clustering afford, within 8…64.
+def common_size(runs: Sequence[Members]) -> int:
+    """One n for all: what nine in ten prototypes of every run afford, within 8…64.
 
     Where that would be below 8, n stays 8 and the small prototypes are skipped, and counted.
     """
-    tenths = [np.quantile(p.sizes[p.used].numpy(), 0.1, method="lower") // 2 for p in clusterings]
-    return int(np.clip(min(tenths), LEAST, MOST))
+    tenths = [np.quantile(run.sizes, 0.1, method="lower") // 2 for run in runs]
+    return int(np.clip(min(tenths, default=LEAST), LEAST, MOST))
 
 
-def draw_clouds(prototypes: Prototypes, n: int, *, seed: int) -> Clouds:
+def draw_clouds(members: Members, n: int, *, seed: int) -> Clouds:
     """Draw the halves. Raises TooFewSamples if fewer than three prototypes hold 2n members."""
     generator = torch.Generator().manual_seed(seed)
-    points = prototypes.embeddings.vectors
+    points = members.points
     first, second, directions, which = [], [], [], []
-    for p, rows in enumerate(prototypes.members()):
+    for p, rows in enumerate(members.rows):
         drawn = rows[torch.randperm(len(rows), generator=generator)]
         if len(rows) >= 2 * n:
             first.append(points[drawn[:n]])
             second.append(points[drawn[n : 2 * n]])
             directions.append(mean_direction(points[rows]))
             which.append(p)
-    used = len(prototypes.used)
+    used = len(members.sizes)
     if len(which) < LEAST_PROTOTYPES:
         advice = (
             "all samples fall on one prototype: look at the variance of the embeddings first"
-            if used == 1 and len(prototypes.embeddings) > 1
+            if used == 1 and len(points) > 1
             else "give more samples or ask for fewer prototypes"
         )
         raise TooFewSamples(
             f"NEMD: expected at least {LEAST_PROTOTYPES} prototypes with {2 * n} members, got "
-            f"{len(which)} ({used} of {prototypes.k} prototypes have members at all); {advice}"
+            f"{len(which)} ({used} of {len(members.rows)} prototypes have members at all); {advice}"
         )
     return Clouds(
         first=torch.stack(first),

@@ -8,8 +8,9 @@ score   (excess − excess_uniform) / (excess_collapsed − excess_uniform): 0 f
 High is collapsed (coagulated), low is spread. The columns excess and score are ours. Beside them
 stands half the energy distance (Székely & Rizzo 2004), which follows excess without transport.
 
-k-means is run with several seeds; values are means over them, and their spread is part of the
-interval, for where k-means ends is luck.
+Where k-means makes the prototypes, clouds are drawn from rows that it did not see (held_out.py),
+over several splits and seeds. Values are means over these runs, and the spread of the runs is part
+of the interval, for where k-means ends is luck.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,19 +20,20 @@ import numpy as np
 from jaxtyping import Float
 
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.measures.clouds import TooFewSamples, common_size, draw_clouds
-from nemd_toolkit.measures.intervals import Interval, interval_around, standard_error
+from nemd_toolkit.measures.clouds import common_size, draw_clouds
+from nemd_toolkit.measures.held_out import Members, TooFewSamples, cross_fitted, members_of
+from nemd_toolkit.measures.intervals import Error, Interval, error_of_mean, interval_around, joined
 from nemd_toolkit.measures.null import spectrum_null, uniform_null
 from nemd_toolkit.measures.pair_table import PairTable, measure_pairs
 from nemd_toolkit.measures.permutation import permutation_p_value
-from nemd_toolkit.prototypes import Prototypes, fit_prototypes
+from nemd_toolkit.prototypes import Prototypes
 
-__all__ = ["Nemd", "nemd"]
+__all__ = ["Nemd", "Trial", "measure_nemd", "nemd", "prepare"]
 
 MAX_PAIRS = 5_000  # all pairs up to 100 prototypes; beyond that a sample, said in Nemd.pairs
-REPEATS = 3  # runs of k-means, with a seed each
-# Beyond this many samples times prototypes times dimensions a run takes minutes: then there is one,
-# and no spectrum null.
+SPLITS = 2  # of the rows into halves; two runs of k-means each
+# Beyond this many samples times prototypes times dimensions a run takes minutes: then there is one
+# split, and no spectrum null.
 REPEATED_WORK = 5e9
 # The anchors must lie apart for a score to mean anything: below this ratio of collapsed to uniform
 # excess, the prototypes' directions are as close as those that k-means finds in noise.
@@ -48,8 +50,10 @@ class Nemd:
     score: Interval | None  # None where the anchors coincide; `score_missing` says why
     score_missing: str | None
     n: int  # points in each half cloud
-    repeats: int  # runs of k-means that the values are means of; 1 for other prototypes
-    seed_deviation: float | None  # standard deviation of the excess over them; None for one
+    prototypes: int  # that hold 2n members and were compared; the fewest over the runs
+    skipped: int  # with members, but fewer than 2n; the most over the runs
+    runs: int  # of k-means, that the values are means of; 1 for other prototypes
+    run_deviation: float | None  # standard deviation of the excess over them; None for one
     raw_uniform: float | None  # None where the anchor could not hold n points a half
     excess_uniform: float
     excess_collapsed: float
@@ -57,7 +61,7 @@ class Nemd:
     # points, and where a run would take minutes
     excess_spectrum: float | None
     permutation_p: float | None  # see permutation_p_value; None for k-means
-    table: PairTable  # of the first run
+    table: PairTable  # of the prototypes themselves, with the members that k-means saw
 
     @property
     def pairs(self) -> int:
@@ -70,16 +74,6 @@ class Nemd:
         return self.table.total
 
     @property
-    def prototypes(self) -> int:
-        """Prototypes that hold 2n members."""
-        return self.table.prototypes
-
-    @property
-    def skipped(self) -> int:
-        """Prototypes with members, but fewer than 2n."""
-        return self.table.skipped
-
-    @property
     def exact(self) -> bool:
         """Whether every transport cost is the optimum."""
         return self.table.exact
@@ -90,21 +84,42 @@ class Nemd:
         return self.table.certified_width
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trial:
+    """What NEMD of one clustering is measured on: runs of it, and of its uniform null."""
+
+    prototypes: Prototypes
+    runs: tuple[Members, ...]
+    null: tuple[Members, ...]
+
+
+def prepare(prototypes: Prototypes, seed: int, *, splits: int = SPLITS) -> Trial:
+    """Cross-fit where k-means made the prototypes, else take them as they are; the null alike.
+
+    Raises TooFewSamples for more prototypes than half of the rows.
+    """
+    runs: tuple[Members, ...] = (members_of(prototypes),)
+    if prototypes.source == "k-means":
+        splits = 1 if _takes_minutes(prototypes) else splits
+        runs = cross_fitted(prototypes.embeddings, prototypes.k, seed=seed, splits=splits)
+    return Trial(prototypes=prototypes, runs=runs, null=uniform_null(prototypes, seed=seed))
+
+
 def nemd(
     prototypes: Prototypes,
     seed: int = 0,
     *,
     n: int | None = None,
     max_pairs: int = MAX_PAIRS,
-    repeats: int = REPEATS,
+    splits: int = SPLITS,
 ) -> Nemd:
     """Measure NEMD of one clustering.
 
     n: points per half cloud; by default what nine in ten prototypes afford, here and in noise,
     within 8…64. max_pairs: beyond it a sample of the pairs is measured, see `Nemd.pairs_total`.
-    repeats: runs of k-means, where it made the prototypes; one where a run would take minutes.
-    Intervals leave out prototypes in turn and add the spread over k-means' seeds; they hold
-    sampling error, not the transport's, which is exact.
+    splits: of the rows into halves for k-means, where it made the prototypes, with two runs each;
+    one where a run would take minutes. Intervals speak of new prototypes and new rows, and add the
+    spread over the runs; they hold sampling error, not the transport's, which is exact.
 
     Raises InputError if fewer than three prototypes hold 2n members.
 
@@ -116,19 +131,28 @@ def nemd(
     >>> result.raw.value, result.excess.value, result.score.value, result.n
     (1.4142, 1.4142, 1.0000, 8)
     """
-    null = uniform_null(prototypes, seed=seed)
-    n = common_size([prototypes, null]) if n is None else n
-    if min(n, max_pairs, repeats) < 1:
-        raise InputError(
-            f"NEMD: expected n, max_pairs and repeats of at least 1, got {n}, {max_pairs} and "
-            f"{repeats}"
-        )
-    tables = [measure_pairs(draw_clouds(prototypes, n, seed=seed), max_pairs, seed)]
-    tables += _again(prototypes, n, max_pairs, seed, repeats)
-    uniform = _anchor(null, n, seed, max_pairs)
+    if splits < 1:
+        raise InputError(f"NEMD: expected at least 1 split, got {splits}")
+    trial = prepare(prototypes, seed, splits=splits)
+    n = common_size([*trial.runs, *trial.null]) if n is None else n
+    return measure_nemd(trial, seed, n=n, max_pairs=max_pairs)
+
+
+def measure_nemd(trial: Trial, seed: int, *, n: int, max_pairs: int = MAX_PAIRS) -> Nemd:
+    """Measure NEMD of what was prepared, with n points per half cloud, as `nemd` does."""
+    if min(n, max_pairs) < 1:
+        raise InputError(f"NEMD: expected n and max_pairs of at least 1, got {n} and {max_pairs}")
+    tables = [measure_pairs(draw_clouds(run, n, seed=seed), max_pairs, seed) for run in trial.runs]
+    shown = tables[0]
+    if trial.prototypes.source == "k-means":
+        clouds = draw_clouds(members_of(trial.prototypes), n, seed=seed)
+        shown = measure_pairs(clouds, max_pairs, seed)
+    uniform = _anchor(trial.null, n, seed, max_pairs)
     excess = np.array([table.excess.mean() for table in tables])
-    low, high = float(uniform.excess.mean()), float(np.mean([t.chord.mean() for t in tables]))
+    low = float(np.mean([table.excess.mean() for table in uniform]))
+    high = float(np.mean([table.chord.mean() for table in tables]))
     score, missing = _score(tables, uniform, low, high)
+    held = _afforded(trial.null) >= n
     return Nemd(
         raw=_mean(tables, lambda table: table.raw),
         excess=_mean(tables, lambda table: table.excess),
@@ -136,31 +160,17 @@ def nemd(
         score=score,
         score_missing=missing,
         n=n,
-        repeats=len(tables),
-        seed_deviation=float(excess.std(ddof=1)) if len(tables) > 1 else None,
-        raw_uniform=float(uniform.raw.mean()) if _afforded(null) >= n else None,
+        prototypes=min(table.prototypes for table in tables),
+        skipped=max(table.skipped for table in tables),
+        runs=len(tables),
+        run_deviation=float(excess.std(ddof=1)) if len(tables) > 1 else None,
+        raw_uniform=float(np.mean([table.raw.mean() for table in uniform])) if held else None,
         excess_uniform=low,
         excess_collapsed=high,
-        excess_spectrum=_excess_of_spectrum(prototypes, n, seed, max_pairs),
-        permutation_p=permutation_p_value(prototypes, seed=seed),
-        table=tables[0],
+        excess_spectrum=_excess_of_spectrum(trial.prototypes, n, seed, max_pairs),
+        permutation_p=permutation_p_value(trial.prototypes, seed=seed),
+        table=shown,
     )
-
-
-def _again(
-    prototypes: Prototypes, n: int, max_pairs: int, seed: int, repeats: int
-) -> list[PairTable]:
-    """Measure further runs of k-means; those with too few large prototypes are left out."""
-    if prototypes.source != "k-means" or _takes_minutes(prototypes):
-        return []
-    found = []
-    for run in range(1, repeats):
-        other = fit_prototypes(prototypes.embeddings, prototypes.k, seed=seed + 104_729 * run)
-        try:
-            found.append(measure_pairs(draw_clouds(other, n, seed=seed), max_pairs, seed))
-        except TooFewSamples:
-            continue
-    return found
 
 
 def _takes_minutes(prototypes: Prototypes) -> bool:
@@ -170,21 +180,29 @@ def _takes_minutes(prototypes: Prototypes) -> bool:
 def _mean(
     tables: Sequence[PairTable], column: Callable[[PairTable], Float[np.ndarray, " _"]]
 ) -> Interval:
-    """Mean over runs. Error: that of one run, by prototypes, and that of the mean over runs."""
-    values = [float(column(table).mean()) for table in tables]
-    error = _error([column(table) for table in tables], tables)
-    return interval_around(float(np.mean(values)), error, tables[0].prototypes)
+    """Mean over runs, with its error."""
+    columns = [column(table) for table in tables]
+    return interval_around(float(np.mean([c.mean() for c in columns])), _error(columns, tables))
 
 
-def _error(columns: Sequence[Float[np.ndarray, " _"]], tables: Sequence[PairTable]) -> float:
-    own = [standard_error(c, t.pairs) for c, t in zip(columns, tables, strict=True)]
-    runs = len(columns)
-    luck = float(np.std([c.mean() for c in columns], ddof=1)) if runs > 1 else 0.0
-    return float(np.hypot(np.sqrt(np.mean(np.square(own))), luck / runs**0.5))
+def _error(columns: Sequence[Float[np.ndarray, " _"]], tables: Sequence[PairTable]) -> Error:
+    """Add the error of one run, by prototypes, and that of the mean over runs.
+
+    Runs share their rows, so that the first does not shrink with them.
+    """
+    own = [error_of_mean(c, t.pairs) for c, t in zip(columns, tables, strict=True)]
+    one = Error(
+        variance=float(np.mean([error.variance for error in own])),
+        freedom=min(error.freedom for error in own),
+    )
+    if len(columns) == 1:
+        return one
+    luck = float(np.var([c.mean() for c in columns], ddof=1)) / len(columns)
+    return joined([one, Error(variance=luck, freedom=len(columns) - 1.0)])
 
 
 def _score(
-    tables: Sequence[PairTable], uniform: PairTable, low: float, high: float
+    tables: Sequence[PairTable], uniform: Sequence[PairTable], low: float, high: float
 ) -> tuple[Interval | None, str | None]:
     """Place the excess between its anchors, or say why not.
 
@@ -199,29 +217,31 @@ def _score(
         )
     value = (float(np.mean([t.excess.mean() for t in tables])) - low) / (high - low)
     own = _error([table.excess - value * table.chord for table in tables], tables)
-    anchor = (1 - value) * standard_error(uniform.excess, uniform.pairs)
-    error = float(np.hypot(own, anchor)) / (high - low)
-    return interval_around(value, error, tables[0].prototypes), None
+    anchor = _error([(1 - value) * table.excess for table in uniform], uniform)
+    both = joined([own, anchor])
+    error = Error(variance=both.variance / (high - low) ** 2, freedom=both.freedom)
+    return interval_around(value, error), None
 
 
 def _excess_of_spectrum(prototypes: Prototypes, n: int, seed: int, max_pairs: int) -> float | None:
-    null = None if _takes_minutes(prototypes) else spectrum_null(prototypes, seed=seed)
+    null = () if _takes_minutes(prototypes) else spectrum_null(prototypes, seed=seed)
     try:
-        return None if null is None else float(_anchor(null, n, seed, max_pairs).excess.mean())
+        found = [table.excess.mean() for table in _anchor(null, n, seed, max_pairs)]
     except TooFewSamples:  # no spread to draw from, so that all points fall together
         return None
+    return float(np.mean(found)) if found else None
 
 
-def _afforded(null: Prototypes) -> int:
+def _afforded(null: Sequence[Members]) -> int:
     """Points a half that half of the anchor's prototypes can hold."""
-    return max(1, int(null.sizes[null.used].median()) // 2)
+    return max(1, min((int(np.median(run.sizes)) // 2 for run in null), default=1))
 
 
-def _anchor(null: Prototypes, n: int, seed: int, max_pairs: int) -> PairTable:
+def _anchor(null: Sequence[Members], n: int, seed: int, max_pairs: int) -> list[PairTable]:
     """Measure an anchor.
 
     Where half of its prototypes cannot hold 2n members, fewer points are taken: the excess hardly
     depends on n (the raw anchor does, and is then left out).
     """
-    clouds = draw_clouds(null, min(n, _afforded(null)), seed=seed)
-    return measure_pairs(clouds, max_pairs, seed + 1)
+    n = min(n, _afforded(null))
+    return [measure_pairs(draw_clouds(run, n, seed=seed), max_pairs, seed + 1) for run in null]

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nemd_toolkit.embeddings import Embeddings
-from nemd_toolkit.prototypes import Prototypes, fit_prototypes, prototypes_from_vectors
+from nemd_toolkit.measures.held_out import Members, cross_fitted, members_of
+from nemd_toolkit.prototypes import Prototypes, prototypes_from_vectors
 
 __all__ = ["spectrum_null", "uniform_null", "uniform_points"]
 
@@ -23,19 +24,19 @@ def uniform_points(n: int, d: int, *, seed: int) -> Float[Tensor, "n d"]:
     return torch.nn.functional.normalize(torch.randn(n, d, generator=generator), dim=1)
 
 
-def uniform_null(prototypes: Prototypes, *, seed: int) -> Prototypes:
+def uniform_null(prototypes: Prototypes, *, seed: int) -> tuple[Members, ...]:
     """Prototype N uniform points in R^d the way that `prototypes` were: same K, same source.
 
-    k-means is fitted anew, own vectors take the points nearest to them, and labels keep their
-    sizes and know nothing of the points.
+    k-means is cross-fitted anew, own vectors take the points nearest to them, and labels keep
+    their sizes and know nothing of the points.
     """
     count, dim = prototypes.embeddings.vectors.shape
     if prototypes.source == "k-means":
-        return _fitted(count, dim, prototypes.k, seed)
+        return _cross_fitted(count, dim, prototypes.k, seed)
     points = _points(count, dim, seed)
     if prototypes.source == "own":
-        return prototypes_from_vectors(points, prototypes.vectors)
-    return replace(prototypes, embeddings=points)
+        return (members_of(prototypes_from_vectors(points, prototypes.vectors)),)
+    return (members_of(replace(prototypes, embeddings=points)),)
 
 
 # Runs under comparison share their null. Few are kept: each may hold as much as the embeddings.
@@ -45,19 +46,19 @@ def _points(count: int, dim: int, seed: int) -> Embeddings:
 
 
 @lru_cache(maxsize=4)
-def _fitted(count: int, dim: int, k: int, seed: int) -> Prototypes:
-    return fit_prototypes(_points(count, dim, seed), k, seed=seed)
+def _cross_fitted(count: int, dim: int, k: int, seed: int) -> tuple[Members, ...]:
+    return cross_fitted(_points(count, dim, seed), k, seed=seed)
 
 
-def spectrum_null(prototypes: Prototypes, *, seed: int) -> Prototypes | None:
-    """k-means on N normal points with the embeddings' mean and covariance, set on the sphere.
+def spectrum_null(prototypes: Prototypes, *, seed: int) -> tuple[Members, ...]:
+    """k-means, cross-fitted, on N normal points with the embeddings' mean and covariance.
 
-    None for prototypes that k-means did not make.
+    They are set on the sphere. Nothing for prototypes that k-means did not make.
     """
     if prototypes.source != "k-means":
-        return None
+        return ()
     points = _spectrum_points(prototypes.embeddings, seed)
-    return fit_prototypes(points, prototypes.k, seed=seed)
+    return cross_fitted(points, prototypes.k, seed=seed)
 
 
 def _spectrum_points(embeddings: Embeddings, seed: int) -> Embeddings:

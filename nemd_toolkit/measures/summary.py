@@ -8,7 +8,8 @@ from jaxtyping import Float
 
 from nemd_toolkit.checkpoints import TrainingLog
 from nemd_toolkit.embeddings import Embeddings
-from nemd_toolkit.measures.clouds import TooFewSamples, common_size
+from nemd_toolkit.measures.clouds import common_size
+from nemd_toolkit.measures.held_out import TooFewSamples
 from nemd_toolkit.measures.instance import (
     Instance,
     PrototypeGeometry,
@@ -20,9 +21,8 @@ from nemd_toolkit.measures.intrinsic import IntrinsicDimension, measure_intrinsi
 from nemd_toolkit.measures.label_agreement import LabelAgreement, measure_label_agreement
 from nemd_toolkit.measures.label_quality import LabelQuality, measure_label_quality
 from nemd_toolkit.measures.lidar import Lidar, measure_lidar
-from nemd_toolkit.measures.nemd import Nemd, nemd
+from nemd_toolkit.measures.nemd import Nemd, Trial, measure_nemd, prepare
 from nemd_toolkit.measures.neural_collapse import NeuralCollapse, measure_neural_collapse
-from nemd_toolkit.measures.null import uniform_null
 from nemd_toolkit.measures.projection import Projection, project
 from nemd_toolkit.measures.spectrum import Spectrum, measure_spectrum
 from nemd_toolkit.measures.spread import Spread, measure_spread
@@ -115,11 +115,16 @@ def measure(
     log: TrainingLog | None = None,
 ) -> Measures:
     """Measure embeddings under each clustering, all at one cloud size n; `log` is handed on."""
-    n = common_size([*prototypes, *(uniform_null(p, seed=seed) for p in prototypes)])
     clusterings = []
-    with bar("measuring prototypes", len(prototypes)) as advance:
+    with bar("measuring prototypes", 2 * len(prototypes)) as advance:
+        trials = []
         for clustering in prototypes:
-            clusterings.append(_measure_clustering(clustering, n, seed))
+            trials.append(_prepared(clustering, seed))
+            advance(1)
+        there = [trial for trial in trials if isinstance(trial, Trial)]
+        n = common_size([run for trial in there for run in (*trial.runs, *trial.null)])
+        for clustering, trial in zip(prototypes, trials, strict=True):
+            clusterings.append(_measure_clustering(clustering, trial, n, seed))
             advance(1)
     found = [c.nemd for c in clusterings if c.nemd is not None]
     missing = [c.nemd_missing for c in clusterings if c.nemd_missing is not None]
@@ -140,16 +145,25 @@ def measure(
     )
 
 
-def _measure_clustering(prototypes: Prototypes, n: int, seed: int) -> ClusteringMeasures:
-    found, missing = None, None
+def _prepared(prototypes: Prototypes, seed: int) -> Trial | TooFewSamples:
     try:
-        found = nemd(prototypes, seed, n=n)
+        return prepare(prototypes, seed)
     except TooFewSamples as reason:
-        missing = str(reason)
+        return reason
+
+
+def _measure_clustering(
+    prototypes: Prototypes, trial: Trial | TooFewSamples, n: int, seed: int
+) -> ClusteringMeasures:
+    found: Nemd | TooFewSamples
+    try:
+        found = measure_nemd(trial, seed, n=n) if isinstance(trial, Trial) else trial
+    except TooFewSamples as reason:
+        found = reason
     return ClusteringMeasures(
         prototypes=prototypes,
-        nemd=found,
-        nemd_missing=missing,
+        nemd=found if isinstance(found, Nemd) else None,
+        nemd_missing=None if isinstance(found, Nemd) else str(found),
         usage=measure_usage(prototypes, seed=seed),
         spread=measure_spread(prototypes),
         geometry=measure_prototypes(prototypes),

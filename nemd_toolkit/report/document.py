@@ -159,8 +159,8 @@ def _nemd(nemd: NemdSummary | Nemd | None, missing: str | None) -> dict[str, Any
             "excess_collapsed": nemd.excess_collapsed,
             "excess_spectrum": nemd.excess_spectrum,
             "permutation_p": nemd.permutation_p,
-            "repeats": nemd.repeats,
-            "seed_deviation": nemd.seed_deviation,
+            "runs": nemd.runs,
+            "run_deviation": nemd.run_deviation,
         }
     return fields
 

@@ -128,9 +128,9 @@ _DISTANCES: tuple[_Row, ...] = (
 
 
 def _runs(nemd: Nemd | None) -> str:
-    if nemd is None or nemd.seed_deviation is None:
+    if nemd is None or nemd.run_deviation is None:
         return "1" if nemd is not None else "none"
-    return f"{nemd.repeats}, {nemd.seed_deviation:.2g}"
+    return f"{nemd.runs}, {nemd.run_deviation:.2g}"
 
 
 def _band(found: Interval, digits: int) -> str:

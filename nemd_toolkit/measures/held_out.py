@@ -1,0 +1,90 @@
+"""Members of prototypes that were found without them.
+
+k-means puts centroids where its rows happen to lie close, so the clouds of the very rows that it
+was fitted to lie further apart than those of fresh rows, the more so the fewer rows a prototype
+has. So rows are split in two, k-means is fitted to either half, and clouds are drawn from the other
+(cross-fitting). It takes most of the dependence on the number of rows out of excess and score.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nemd_toolkit.clustering import kmeans
+from nemd_toolkit.embeddings import Embeddings
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.prototypes import Prototypes, nearest_directions
+
+__all__ = ["Members", "TooFewSamples", "cross_fitted", "members_of"]
+
+_STRIDE = 104_729  # between the seeds of splits; any will do
+
+
+class TooFewSamples(InputError):
+    """Not enough prototypes with enough members for a transport distance between them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Members:
+    """Rows by prototype: what clouds are drawn from."""
+
+    points: Float[Tensor, "n d"]
+    rows: tuple[Int[Tensor, " _"], ...]  # of each prototype; empty where it has none
+
+    @property
+    def sizes(self) -> Int[np.ndarray, " u"]:
+        """Number of members of those prototypes that have any."""
+        sizes = np.array([len(rows) for rows in self.rows])
+        return sizes[sizes > 0]
+
+
+def members_of(prototypes: Prototypes) -> Members:
+    """Take all members of prototypes, as they are."""
+    return Members(points=prototypes.embeddings.vectors, rows=tuple(prototypes.members()))
+
+
+def cross_fitted(
+    embeddings: Embeddings, k: int, *, seed: int, splits: int = 1
+) -> tuple[Members, ...]:
+    """Give the held-out members under k-means of the other half, both ways, for each split.
+
+    Views of one sample stay in one half. Raises TooFewSamples where a half has fewer than k rows.
+
+    >>> e = Embeddings([[1.0, 0.0], [0.0, 1.0]] * 8)
+    >>> [[len(rows) for rows in run.rows] for run in cross_fitted(e, 2, seed=0)]
+    [[5, 3], [5, 3]]
+    """
+    runs = []
+    for split in range(splits):
+        halves = _halves(embeddings, seed + _STRIDE * split)
+        for own, other in (halves, halves[::-1]):
+            if len(own) < k:
+                raise TooFewSamples(
+                    f"NEMD: expected at least {2 * k} rows for {k} prototypes, to find them in one "
+                    f"half and measure them in the other, got {len(embeddings)}; give more "
+                    "samples or ask for fewer prototypes"
+                )
+            runs.append(_held_out(embeddings.vectors, own, other, k, seed + _STRIDE * split))
+    return tuple(runs)
+
+
+def _halves(embeddings: Embeddings, seed: int) -> tuple[Tensor, Tensor]:
+    """Two halves of the rows, in order; of the samples where rows are views of them."""
+    generator = torch.Generator().manual_seed(seed)
+    samples = torch.arange(len(embeddings))
+    if embeddings.groups is not None:
+        samples = torch.as_tensor(np.unique(embeddings.groups, return_inverse=True)[1])
+    place = torch.randperm(int(samples.max()) + 1, generator=generator)[samples]
+    first = place < (int(samples.max()) + 2) // 2
+    return first.nonzero().squeeze(1), (~first).nonzero().squeeze(1)
+
+
+def _held_out(points: Tensor, own: Tensor, other: Tensor, k: int, seed: int) -> Members:
+    centroids = kmeans(points[own], k, seed=seed).centroids
+    assignment = nearest_directions(points[other], centroids)
+    order = assignment.argsort(stable=True)
+    sizes = torch.bincount(assignment, minlength=k).tolist()
+    return Members(points=points, rows=tuple(other[order].split(sizes)))
