@@ -27,6 +27,7 @@ def test_document_holds_each_measure(healthy: Analysis) -> None:
     found, m = document(healthy)["measures"], healthy.measures
     assert found["instance"]["w2_uniform"] == m.spectrum.w2_uniformity
     assert found["instance"]["koleo"] == m.instance.koleo
+    assert found["instance"]["corr"] == m.instance.corr
     law = found["spectrum"]["alpha_req"]
     assert (law["first"], law["last"], law["missing"]) == (6, 24, None)
     assert 0 <= law["r_squared"] <= 1
@@ -61,7 +62,7 @@ def test_document_of_one_point_gives_reasons_and_no_nan(total: Analysis) -> None
 
 def test_tables_show_each_measure_with_its_direction(healthy: Analysis) -> None:
     shown = {row.name: row for row in embedding_numbers(healthy.measures)}
-    for name in ("W2 uniformity", "KoLeo", "α-ReQ", "intrinsic dimension", "LiDAR"):
+    for name in ("W2 uniformity", "correlation", "KoLeo", "α-ReQ", "intrinsic dimension", "LiDAR"):
         assert any(character.isdigit() for character in shown[name].values[0]), name
     assert "ranks 6–24" in shown["α-ReQ"].values[0]
     assert "300 rows" in shown["KoLeo"].meaning

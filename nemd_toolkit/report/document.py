@@ -75,6 +75,7 @@ def measures_part(m: Measures) -> dict[str, Any]:
             "align": m.instance.align,
             "uniform": m.instance.uniform,
             "uniform_rows": m.instance.uniform_rows,
+            "corr": m.instance.corr,
             "w2_uniform": spectrum.w2_uniformity,
             "koleo": m.instance.koleo,
             "koleo_rows": m.instance.koleo_rows,

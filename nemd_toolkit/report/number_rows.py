@@ -207,12 +207,17 @@ def _nearest_pair(spread: Spread) -> str:
 
 def embedding_numbers(m: Measures) -> list[NumberRow]:
     """Give the numbers of the embeddings themselves."""
-    found = (*_row_numbers(m), *_rank_numbers(m.spectrum), *_dimension_numbers(m))
+    found = (
+        *_row_numbers(m),
+        *_pair_numbers(m),
+        *_rank_numbers(m.spectrum),
+        *_dimension_numbers(m),
+    )
     return [NumberRow(name=name, meaning=meaning, values=(v,)) for name, meaning, v in found]
 
 
 def _row_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
-    i, r = m.instance, m.rows
+    r = m.rows
     return (
         (
             "lengths before normalising",
@@ -220,6 +225,12 @@ def _row_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
             f"{number(r.norms[0])} … {number(r.norms[1])}",
         ),
         ("repeated rows", "Share of rows that repeat another exactly.", percent(r.duplicates)),
+    )
+
+
+def _pair_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
+    i = m.instance
+    return (
         (
             "alignment",
             "Wang & Isola: mean squared distance of two views, 0 … 4; needs view groups.",
@@ -230,6 +241,13 @@ def _row_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
             f"Wang & Isola: log E exp(−2‖x−y‖²), −8 … 0, lower is more uniform; over "
             f"{i.uniform_rows:,} rows.",
             number(i.uniform),
+        ),
+        (
+            "correlation",
+            "The poster's p-corr with single rows in place of prototypes (ours): −E KL of "
+            "softmax(x/0.1) over distinct rows; 0 = alike, lower is more different. Uniform rows "
+            "have about −100/d.",
+            number(i.corr),
         ),
         (
             "W2 uniformity",
