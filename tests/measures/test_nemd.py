@@ -201,16 +201,24 @@ def test_score_of_few_groups_keeps_a_sensible_interval():
     assert score.high - score.low < 0.5
 
 
-def test_energy_is_half_of_szekelys_distance():
-    prototypes = labelled(0.7)
+@pytest.mark.parametrize("shrink", [1.0, 1e-6], ids=["usual", "nearly one point"])
+def test_energy_is_half_of_szekelys_distance(shrink):
+    x, group = worlds.clusters(400, 16, 6, 0.7)
+    x = torch.nn.functional.normalize(torch.ones(16) + shrink * x.double(), dim=1)
+    prototypes = prototypes_from_labels(Embeddings(x, labels=group))
     found = nemd(prototypes, seed=5, n=20)
     clouds = draw_clouds(prototypes, 20, seed=5)
     points = torch.cat([clouds.first, clouds.second], dim=1).double().numpy()
     for (p, q), energy in zip(found.table.pairs, found.table.energy, strict=True):
         between = cdist(points[p], points[q]).mean()
         within = [cdist(points[i], points[i]).sum() / (40 * 39) for i in (p, q)]
-        assert energy == pytest.approx(between - np.mean(within), rel=1e-9)
-    assert found.energy.value == pytest.approx(found.table.energy.mean())
+        rounding = 1e-8 * between  # the energy is a difference
+        assert energy == pytest.approx(between - np.mean(within), rel=1e-6, abs=rounding)
+    assert found.energy.value == pytest.approx(found.table.energy.mean(), rel=1e-12)
+
+
+def test_energy_follows_the_excess():
+    found = nemd(labelled(0.7), seed=5, n=20)
     assert abs(found.energy.value / found.excess.value - 1) < 0.2
     collapsed = nemd(fit_prototypes(Embeddings(worlds.points(6, 600, 32)), 6))
     assert collapsed.energy.value == pytest.approx(collapsed.excess.value, abs=1e-6)
