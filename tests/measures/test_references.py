@@ -8,12 +8,15 @@ from scipy.spatial.distance import cdist
 
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.measures.clouds import draw_clouds
+from nemd_toolkit.measures.lidar import measure_lidar
 from nemd_toolkit.measures.null import uniform_null
 from nemd_toolkit.measures.summary import measure
 from nemd_toolkit.prototypes import prototypes_from_labels, prototypes_from_vectors
 from nemd_toolkit.report.tables import prototype_table
 from tests import worlds
 from tests.measures import references
+from tests.measures.test_label_free import literal_lidar
+from tests.test_neural_collapse import by_loops
 
 RANDOM = {
     "noise": worlds.noise(60, 6),
@@ -37,6 +40,15 @@ DEGENERATE = {
     "tiny": worlds.noise(40, 6) * 1e-30,
     "huge": worlds.noise(40, 6) * 1e30,
 }
+NEURAL_COLLAPSE = (
+    "nc1",
+    "nc1_quotient",
+    "nc2_norms",
+    "nc2_angles_std",
+    "nc2_angles_offset",
+    "cdnv",
+    "cdnv_largest",
+)
 CLOSE = {"rel": 1e-6, "abs": 1e-12}
 
 
@@ -96,7 +108,7 @@ def test_intrinsic_dimension(found):
     m, rows = found
     want = references.two_nn(rows)
     if m.intrinsic.dimension is None:
-        assert want is None or m.intrinsic.missing
+        assert m.intrinsic.missing
     else:
         assert m.intrinsic.dimension.value == pytest.approx(want, rel=1e-6)
 
@@ -141,6 +153,34 @@ def test_prototype_measures(found):
             assert g.koleo == pytest.approx(references.koleo(centres), rel=1e-6)
         else:
             assert g.uniform is g.corr is g.koleo is None
+
+
+def test_neural_collapse(found):
+    m, rows = found
+    c = m.neural_collapse
+    defined = [name for name in NEURAL_COLLAPSE if getattr(c, name) is not None]
+    assert len(defined) == len(NEURAL_COLLAPSE) or c.missing
+    if defined:
+        labels = m.clusterings[0].prototypes.assignment.numpy()
+        with np.errstate(divide="ignore", invalid="ignore"):  # where ours is None
+            want = by_loops(Embeddings(rows, labels=labels))
+        for name in defined:
+            # a cosine or length is a difference of rows: it knows 1e-16 of 1
+            assert getattr(c, name) == pytest.approx(want[name], rel=1e-6, abs=1e-8), name
+
+
+def test_lidar_of_views(found):
+    _, rows = found
+    n = len(rows) // 2
+    sample = np.arange(len(rows)) % n
+    lidar = measure_lidar(Embeddings(rows, groups=sample))
+    if n < 2:
+        assert "expected at least 2 samples" in lidar.missing
+    elif lidar.rank == 0:  # all samples at one point
+        means = (rows[:n] + rows[n:]) / 2
+        assert references.variance(means) == 0
+    else:
+        assert lidar.rank == pytest.approx(literal_lidar(torch.from_numpy(rows), sample), rel=1e-6)
 
 
 def w1(x, y):
