@@ -56,7 +56,16 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def measures_part(m: Measures) -> dict[str, Any]:
-    """Give what stands under `measures`."""
+    """Give what stands under `measures`; an undefined number is null, never NaN or infinite.
+
+    `missing` (`head_missing`, `probe_missing`) beside it says why, unless that is plain:
+    - without labels: classes, neural_collapse, quality, and a clustering's labels, which are also
+      null for prototypes made of the labels and where all labels are one
+    - instance.align without views of one sample; instance.corr and koleo of a single row or sample
+    - of one used prototype: nearest_pair, and prototype.uniform, corr and koleo
+    - nemd.seed_deviation of a single run; excess_spectrum and raw_uniform where their anchors could
+      not be measured; permutation_p for k-means and where no prototype holds two rows
+    """
     spectrum = m.spectrum
     return {
         "embeddings": {
