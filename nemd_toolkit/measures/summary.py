@@ -21,7 +21,11 @@ from nemd_toolkit.measures.label_agreement import LabelAgreement, measure_label_
 from nemd_toolkit.measures.label_quality import LabelQuality, measure_label_quality
 from nemd_toolkit.measures.lidar import Lidar, measure_lidar
 from nemd_toolkit.measures.nemd import Nemd, nemd
-from nemd_toolkit.measures.neural_collapse import NeuralCollapse, measure_neural_collapse
+from nemd_toolkit.measures.neural_collapse import (
+    LinearHead,
+    NeuralCollapse,
+    measure_neural_collapse,
+)
 from nemd_toolkit.measures.null import uniform_null
 from nemd_toolkit.measures.projection import Projection, project
 from nemd_toolkit.measures.spectrum import Spectrum, measure_spectrum
@@ -113,8 +117,12 @@ def measure(
     *,
     seed: int = 0,
     log: TrainingLog | None = None,
+    head: LinearHead | None = None,
 ) -> Measures:
-    """Measure embeddings under each clustering, all at one cloud size n; `log` is handed on."""
+    """Measure embeddings under each clustering, all at one cloud size n; `log` is handed on.
+
+    `head`, a classifier of the labels on the rows as they came, gives NC3 and NC4.
+    """
     n = common_size([*prototypes, *(uniform_null(p, seed=seed) for p in prototypes)])
     clusterings = []
     with bar("measuring prototypes", len(prototypes)) as advance:
@@ -133,7 +141,7 @@ def measure(
         intrinsic=measure_intrinsic_dimension(embeddings, seed=seed),
         lidar=measure_lidar(embeddings),
         projection=project(embeddings, seed=seed),
-        neural_collapse=measure_neural_collapse(embeddings),
+        neural_collapse=measure_neural_collapse(embeddings, head),
         quality=measure_label_quality(embeddings, seed=seed),
         seed=seed,
         log=log,
