@@ -8,6 +8,7 @@ import nemd_toolkit as nt
 from nemd_toolkit.report.analysis import Analysis
 from nemd_toolkit.report.document import document, to_json
 from nemd_toolkit.report.number_rows import embedding_numbers, prototype_numbers
+from nemd_toolkit.report.tables import pair_tables
 from tests import worlds
 
 
@@ -42,6 +43,9 @@ def test_document_holds_each_measure(healthy: Analysis) -> None:
     assert spread["phi"]["low"] < spread["phi"]["mean"] < spread["phi"]["high"]
     assert spread["phi"]["mean"] == pytest.approx(0.2)
     assert spread["nearest_pair"]["p"] < spread["nearest_pair"]["q"] < 8
+    alike, pairs = found["clusterings"][0]["nemd"]["nearest_pair"], pair_tables(healthy)
+    least = pairs.loc[pairs["excess"].idxmin()]
+    assert alike == {name: least[name] for name in ("p", "q", "raw", "excess", "energy")}
     koleo = found["clusterings"][0]["prototype"]["koleo"]
     assert koleo == m.clusterings[0].geometry.koleo
 
@@ -71,6 +75,7 @@ def test_tables_show_each_measure_with_its_direction(healthy: Analysis) -> None:
     assert "…" in ours["φ, rescaled"].values[0]
     p, q, _ = healthy.measures.clusterings[0].spread.nearest_pair or (0, 0, 0)
     assert f"(no. {p}, {q})" in ours["nearest pair"].values[0]
+    assert "(no. " in ours["most alike"].values[0]
 
 
 def test_tables_of_one_point_say_why_a_number_is_missing(total: Analysis) -> None:
@@ -85,3 +90,4 @@ def test_tables_of_one_point_say_why_a_number_is_missing(total: Analysis) -> Non
     ours = {row.name: row.values[0] for row in prototype_numbers(total.measures.clusterings, 0.025)}
     assert ours["φ, rescaled"] == "undefined"
     assert ours["concentration"] == "0"
+    assert ours["most alike"] == "none"

@@ -58,6 +58,10 @@ class PrototypeGeometry:
 def measure_instance(embeddings: Embeddings, *, seed: int = 0) -> Instance:
     """Measure single embeddings.
 
+    Alignment and uniformity are Wang & Isola's Eqs. 5 and 6, see `formulas`; KoLeo and uniformity
+    are taken over at most 4,096 random rows, alignment, correlation, mean cosine and resultant over
+    all. Uniform rows have a resultant of about 1/√N and a mean cosine of 0.
+
     >>> e = Embeddings([[1.0, 0.0], [-1.0, 0.0]], groups=[0, 0])
     >>> found = measure_instance(e)
     >>> found.align, found.uniform, found.mean_cosine

@@ -55,6 +55,11 @@ class Spread:
 def measure_spread(prototypes: Prototypes) -> Spread:
     """Measure each used prototype by its members and by its neighbours.
 
+    Resultant R = ‖mean of members‖ in [0, 1], 1 = a point (Mardia & Jupp 2000, directional
+    statistics); Z members of the uniform law have about 1/√Z. Concentration and φ are PCL's, see
+    `formulas.concentration`: at least 0 = a point, at most 1/ln 12 before rescaling. Distances
+    between mean directions are 1 − cosine.
+
     >>> from nemd_toolkit.embeddings import Embeddings
     >>> from nemd_toolkit.prototypes import prototypes_from_labels
     >>> e = Embeddings([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], labels=[0, 0, 1])

@@ -10,6 +10,7 @@ from nemd_toolkit.measures.intrinsic import IntrinsicDimension
 from nemd_toolkit.measures.label_agreement import LabelAgreement
 from nemd_toolkit.measures.lidar import Lidar
 from nemd_toolkit.measures.nemd import Nemd
+from nemd_toolkit.measures.pair_table import PairTable
 from nemd_toolkit.measures.spectrum import Spectrum
 from nemd_toolkit.measures.spread import Spread
 from nemd_toolkit.measures.summary import ClusteringMeasures, Measures, NemdSummary
@@ -169,10 +170,18 @@ def _nemd(nemd: NemdSummary | Nemd | None, missing: str | None) -> dict[str, Any
             "excess_collapsed": nemd.excess_collapsed,
             "excess_spectrum": nemd.excess_spectrum,
             "permutation_p": nemd.permutation_p,
+            "nearest_pair": _least_excess(nemd.table),
             "repeats": nemd.repeats,
             "seed_deviation": nemd.seed_deviation,
         }
     return fields
+
+
+def _least_excess(table: PairTable) -> dict[str, Any]:
+    """Give the pair whose clouds are most alike, of those measured."""
+    (p, q), at = table.pairs[table.nearest].tolist(), table.nearest
+    found = {"raw": table.raw[at], "excess": table.excess[at], "energy": table.energy[at]}
+    return {"p": p, "q": q, **{name: float(value) for name, value in found.items()}}
 
 
 def _interval(interval: Interval | None) -> dict[str, float] | None:

@@ -149,6 +149,11 @@ def _duplicates(epsilon: float) -> tuple[_Row, ...]:
             "The two prototypes that lie closest, and 1 − their cosine; 0 = they coincide.",
             lambda c: _nearest_pair(c.spread),
         ),
+        (
+            "most alike",
+            "The two measured prototypes of least NEMD excess, and that; about 0 = equal clouds.",
+            lambda c: _least_excess(c.nemd),
+        ),
     )
 
 
@@ -203,6 +208,13 @@ def _nearest_pair(spread: Spread) -> str:
         return number(None)
     p, q, distance = spread.nearest_pair
     return f"{number(distance)} (no. {p}, {q})"
+
+
+def _least_excess(nemd: Nemd | None) -> str:
+    if nemd is None:
+        return _NONE
+    p, q = nemd.table.pairs[nemd.table.nearest].tolist()
+    return f"{number(float(nemd.table.excess.min()))} (no. {p}, {q})"
 
 
 def embedding_numbers(m: Measures) -> list[NumberRow]:
