@@ -28,8 +28,8 @@ Column = Sequence[Any] | NDArray[Any] | Tensor
 class Embeddings:
     """n unit vectors in R^d, float32 on the CPU, with what is known of each row.
 
-    Rows of other lengths are normalised, and `norms` keeps the least and greatest length found, so
-    that a report can say so. Raises InputError for anything but a finite (n, d) array with n ≥ 1,
+    Rows of other lengths are normalised, and `lengths` keeps what they had, so that a report can
+    say so. Raises InputError for anything but a finite (n, d) array with n ≥ 1,
     d ≥ 2, and columns of length n.
 
     >>> e = Embeddings([[3.0, 4.0], [0.0, 2.0]], labels=["cat", "dog"])
@@ -43,7 +43,7 @@ class Embeddings:
     labels: NDArray[Any] | None  # one per row, numbers or strings
     groups: NDArray[Any] | None  # rows of one group are views of one sample
     ids: NDArray[Any] | None
-    norms: tuple[float, float]
+    lengths: Float[Tensor, " n"]  # of the rows as they came, float64
 
     def __init__(
         self,
@@ -55,18 +55,19 @@ class Embeddings:
         points = _matrix(vectors)
         require_finite(points, name="embeddings")
         vectors = to_sphere(points, name="embeddings").float()
-        lengths = points.double().norm(dim=1)
+        largest = points.double().abs().amax(dim=1)  # so that no square overflows or vanishes
+        lengths = largest * (points.double() / largest[:, None]).norm(dim=1)
         if not bool(lengths.isfinite().all()):
             raise InputError(
-                "embeddings: expected rows of a length that float64 can hold, got rows whose "
-                "squares overflow; scale them down"
+                "embeddings: expected rows of a length that float64 can hold, got longer ones; "
+                "scale them down"
             )
         fields = {
             "vectors": vectors,
             "labels": _column(labels, len(points), "labels"),
             "groups": _column(groups, len(points), "groups"),
             "ids": _column(ids, len(points), "ids"),
-            "norms": (float(lengths.min()), float(lengths.max())),
+            "lengths": lengths,
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -77,7 +78,7 @@ class Embeddings:
     def with_labels(self, labels: Column) -> "Embeddings":
         """Give the same rows with other labels."""
         other = object.__new__(Embeddings)
-        for name in ("vectors", "groups", "ids", "norms"):  # to the bit, and not normalised anew
+        for name in ("vectors", "groups", "ids", "lengths"):  # to the bit, and not normalised anew
             object.__setattr__(other, name, getattr(self, name))
         object.__setattr__(other, "labels", _column(labels, len(self), "labels"))
         return other
@@ -88,9 +89,15 @@ class Embeddings:
         return int(self.vectors.shape[1])
 
     @property
+    def norms(self) -> tuple[float, float]:
+        """Least and greatest length that rows came with."""
+        return float(self.lengths.min()), float(self.lengths.max())
+
+    @property
     def were_unit(self) -> bool:
         """Whether the rows came with unit length."""
-        return abs(self.norms[0] - 1) <= _UNIT and abs(self.norms[1] - 1) <= _UNIT
+        least, greatest = self.norms
+        return abs(least - 1) <= _UNIT and abs(greatest - 1) <= _UNIT
 
 
 def _matrix(vectors: Any) -> Tensor:

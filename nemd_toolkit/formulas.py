@@ -46,7 +46,9 @@ def uniform(x: Float[Tensor, "n d"], *, t: float = 2.0) -> Float[Tensor, ""]:
     -8.0
     """
     _require_rows(x, 2, "uniform")
-    return torch.logsumexp(-t * torch.pdist(x).square(), dim=0) - _log_pairs(len(x))
+    exponents = -t * torch.pdist(x).square()
+    largest = exponents.detach().max()  # so that nothing cancels near 0, where all rows are close
+    return largest + (exponents - largest).expm1().mean().log1p()
 
 
 def batch_prototypes(
@@ -102,10 +104,10 @@ def p_corr(prototypes: Float[Tensor, "k d"], *, temperature: float = 0.1) -> Flo
     """
     _require_rows(prototypes, 2, "p_corr")
     log = F.log_softmax(prototypes / temperature, dim=1)  # (k, d)
-    own = (log.exp() * log).sum()  # Σ_p Σ c_p log c_p
-    cross = log.exp().sum(0) @ log.sum(0)  # Σ_p,q Σ c_p log c_q: bilinear, no (k, k) is needed
-    k = len(prototypes)
-    return ((cross - own) / (k - 1) - own) / k
+    own = log.exp()
+    # Σ_p,q Σ c_p (log c_q − log c_p) = −k Σ_p Σ (c_p − c̄)(log c_p − mean log c): no (k, k) matrix,
+    # and nothing cancels where prototypes are nearly equal
+    return -((own - own.mean(0)) * (log - log.mean(0))).sum() / (len(prototypes) - 1)
 
 
 def info_nce(
@@ -198,10 +200,6 @@ def rescale_concentration(
             "learning rate or the number of prototypes"
         )
     return temperature * density / density.mean()
-
-
-def _log_pairs(n: int) -> Tensor:
-    return torch.tensor(n * (n - 1) / 2).log()
 
 
 def _require_rows(x: Tensor, least: int, name: str) -> None:

@@ -80,7 +80,7 @@ def analyze(
     clusterings = _prototypes(opened, prototypes, seed)
     _require_comparable(reference, opened, clusterings)
     log = opened.checkpoint.log if opened.checkpoint else None
-    measures = measure(opened.embeddings, clusterings, seed=seed, log=log)
+    measures = measure(opened.embeddings, clusterings, seed=seed, log=log, head=opened.head)
     findings = _judged(measures, limits, reference)
     findings = ignore_codes(findings, ignored)
     against = reference[0] if reference else None
@@ -214,6 +214,11 @@ def _notes(opened: Opened, clusterings: Sequence[Prototypes], *, chosen: bool) -
     if sampled:
         sizes = ", ".join(f"{p.fitted_rows:,} (K={p.k:,})" for p in sampled)
         notes.append(f"k-means fitted to a sample of the {len(e):,} rows: {sizes}")
+    if opened.head is not None:
+        notes.append(
+            "NC3 and NC4 take the rows of the checkpoint's classifier to be the labels in sorted "
+            "order; in another order they mean nothing"
+        )
     if chosen:
         counts = ", ".join(str(p.k) for p in clusterings)
         notes.append(f"numbers of prototypes chosen from the {len(e):,} samples: {counts}")

@@ -85,10 +85,12 @@ def default_counts(n: int) -> tuple[int, ...]:
 
     >>> default_counts(2000), default_counts(60_000), default_counts(600), default_counts(30)
     ((40, 20, 10), (400, 200, 100), (12, 6), (2,))
+    >>> default_counts(1)
+    (1,)
     """
     most = min(400, n // 50)
     several = {k for k in (most, most // 2, most // 4) if k >= _LEAST}
-    return tuple(sorted(several or {max(2, most)}, reverse=True))
+    return tuple(sorted(several or {min(n, max(2, most))}, reverse=True))
 
 
 def fit_prototypes(embeddings: Embeddings, k: int = 100, seed: int = 0) -> Prototypes:

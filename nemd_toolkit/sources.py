@@ -20,6 +20,7 @@ from nemd_toolkit.embedding_files import embeddings_from, load_embeddings
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.encoding import embed
 from nemd_toolkit.errors import InputError
+from nemd_toolkit.measures.neural_collapse import LinearHead
 
 __all__ = ["Opened", "open_source", "read_labels"]
 
@@ -39,6 +40,24 @@ class Opened:
     data: str | None
     spec: str | None  # `data` as it was given
     labels: str | None  # where labels came from, if not with the embeddings
+
+    @property
+    def head(self) -> LinearHead | None:
+        """Classifier of a plain ResNet, where it reads the layer analysed and knows as many labels.
+
+        Which row is which label no file says: rows are taken in the labels' sorted order, as
+        torchvision's ImageFolder numbers classes.
+        """
+        labels = self.embeddings.labels
+        if self.checkpoint is None or labels is None or self.layer != "backbone":
+            return None
+        state = self.checkpoint.branch()
+        weights, bias = state.get("fc.weight"), state.get("fc.bias")
+        if self.checkpoint.layout != "resnet" or weights is None or bias is None:
+            return None
+        fits = tuple(weights.shape) == (len(np.unique(labels)), self.embeddings.dim)
+        trained = bool(weights.any() & weights.isfinite().all() & bias.isfinite().all())
+        return LinearHead(weights=weights.float(), bias=bias.float()) if fits and trained else None
 
 
 def open_source(

@@ -10,6 +10,7 @@ def test_rows_are_normalised_and_said_so():
     e = Embeddings(np.array([[3.0, 4.0], [0.0, 0.5]]))
     torch.testing.assert_close(e.vectors.norm(dim=1), torch.ones(2))
     assert e.norms == (0.5, 5.0)
+    assert e.lengths.tolist() == [5.0, 0.5]
     assert not e.were_unit
     assert Embeddings(e.vectors).were_unit
 
@@ -26,13 +27,21 @@ def test_rows_are_normalised_and_said_so():
         (None, "numeric"),
         ([[1.0, np.nan]], "NaN"),
         ([[1.0, 0.0], [0.0, 0.0]], "norm 0"),
-        (np.ones((2, 3)) * 1e200, "overflow"),
+        (np.full((2, 3), 1.7e308), "a length that float64 can hold"),
     ],
 )
 def test_what_is_no_embedding_is_refused_in_one_sentence(vectors, words):
     with pytest.raises(InputError, match=words) as caught:
         Embeddings(vectors)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-200, 1e-30, 1e30, 1e200])
+def test_lengths_whose_squares_vanish_or_overflow_are_kept(scale):
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    e = Embeddings(rows * scale)
+    np.testing.assert_allclose(e.lengths, np.linalg.norm(rows, axis=1) * scale, rtol=1e-9)
+    torch.testing.assert_close(e.vectors, Embeddings(rows).vectors)
 
 
 @pytest.mark.parametrize("name", ["labels", "groups", "ids"])
@@ -45,7 +54,7 @@ def test_other_labels_leave_the_rows_as_they_are_to_the_bit():
     e = Embeddings(np.random.default_rng(0).normal(size=(500, 32)))
     other = e.with_labels([b"x"] * 500)
     assert torch.equal(e.vectors, other.vectors)
-    assert other.norms == e.norms
+    assert torch.equal(other.lengths, e.lengths)
     assert other.labels[0] == "x"
 
 

@@ -54,6 +54,26 @@ def test_p_corr_is_the_posters_sum_over_ordered_distinct_prototypes(seed, k, d, 
     assert got <= 1e-12  # minus a Kullback–Leibler divergence
 
 
+@pytest.mark.parametrize("jitter", [1e-2, 1e-4, 1e-6])
+def test_terms_over_pairs_keep_their_digits_where_rows_are_nearly_equal(jitter):
+    c = to_sphere(torch.ones(6, 5).double() + jitter * unit(6, 5, 0))
+    shares = [softmax(row, 0.1) for row in c.tolist()]
+    pairs = [(p, q) for p in range(6) for q in range(6) if p != q]
+    # Σ a log(b/a) without the difference of nearly equal sums: Σ (a − b) + a log(b/a), all negative
+    want = sum(
+        a * (math.log1p((b - a) / a) - (b - a) / a)
+        for p, q in pairs
+        for a, b in zip(shares[p], shares[q], strict=True)
+    ) / len(pairs)
+    # what rounding of the shares themselves leaves of each term
+    rounding = 1e-15 * jitter
+    assert float(formulas.p_corr(c)) == pytest.approx(want, rel=1e-6, abs=rounding)
+    squares = [float((c[p] - c[q]).square().sum()) for p, q in pairs]
+    want = math.log1p(sum(math.expm1(-2 * s) for s in squares) / len(pairs))
+    assert float(formulas.uniform(c)) == pytest.approx(want, rel=1e-6, abs=0)
+    assert float(formulas.uniform(torch.ones(5, 3))) == 0
+
+
 def test_p_corr_by_hand():
     # softmax of (1, 0) is (e, 1)/(e+1); KL of it to its mirror image is (e−1)/(e+1)
     want = -(math.e - 1) / (math.e + 1)

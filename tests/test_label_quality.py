@@ -68,7 +68,7 @@ def test_accuracies_are_scikit_learns_on_the_same_split(split, monkeypatch):
     scaler = StandardScaler().fit(train.double())
     line = LogisticRegression(max_iter=1_000).fit(scaler.transform(train.double()), known)
     expected = line.score(scaler.transform(test.double()), wanted)
-    assert found.linear_probe.value == pytest.approx(expected, abs=0.01)
+    assert found.linear_probe.value == pytest.approx(expected, abs=1e-12)
     assert found.chance == np.bincount(wanted).max() / len(wanted)
     assert found.chance < 0.5 < found.knn.value < 1
 

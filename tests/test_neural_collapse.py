@@ -166,6 +166,41 @@ def test_head_by_loops(with_bias):
     assert found.head_missing is None
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-200, 1e200])
+def test_a_head_reads_rows_as_they_came(scale):
+    """Lengths from 0.1 to 10 change the means, and what the bias decides."""
+    rng = np.random.default_rng(2)
+    unit = labelled(120, 5, 4, 1.5)
+    rows = unit.vectors.double().numpy() * 10 ** rng.uniform(-1, 1, (120, 1))
+    w, b = rng.normal(size=(4, 5)), rng.normal(size=4)
+    e = Embeddings(rows * scale, labels=unit.labels)
+    found = measure_neural_collapse(
+        e, LinearHead(weights=torch.from_numpy(w), bias=torch.from_numpy(b * scale))
+    )
+    means = np.stack([rows[unit.labels == c].mean(0) for c in range(4)])
+    m = means - means.mean(0)
+    gap = np.square(w / np.linalg.norm(w) - m / np.linalg.norm(m)).sum()
+    nearest = [min(range(4), key=lambda c: math.dist(x, means[c])) for x in rows]
+    told = [max(range(4), key=lambda c: w[c] @ x + b[c]) for x in rows]
+    assert found.nc3 == pytest.approx(gap, rel=1e-6)
+    assert found.nc4 == np.mean(np.equal(told, nearest))
+    on_unit_rows = measure_neural_collapse(
+        unit, LinearHead(weights=torch.from_numpy(w), bias=torch.from_numpy(b))
+    )
+    assert found.nc4 != on_unit_rows.nc4  # the trap
+    assert found.nc1 == pytest.approx(on_unit_rows.nc1, rel=1e-6)
+
+
+def test_class_means_that_coincide_only_as_they_came_leave_the_head_a_reason():
+    rows = [[3.0, 0.0], [0.0, 1.0], [1.5, 0.5], [1.5, 0.5]]  # both means are (1.5, 0.5)
+    found = measure_neural_collapse(
+        Embeddings(rows, labels=[0, 0, 1, 1]), LinearHead(weights=torch.eye(2))
+    )
+    assert found.nc1 > 0
+    assert found.nc3 is found.nc4 is None
+    assert "coincide before rows are set to length 1" in found.head_missing
+
+
 def test_a_head_against_the_means_has_the_largest_nc3():
     labels = [0, 1, 2] * 2
     e = Embeddings(np.tile(simplex(3, 4), (2, 1)), labels=labels)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from nemd_toolkit.errors import InputError
@@ -60,6 +61,16 @@ def test_linear_probe_separates_what_a_line_separates_and_not_what_it_does_not()
     cross = torch.tensor([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]])
     xor = np.array([0, 0, 1, 1])
     assert linear_probe_accuracy(cross, xor, cross, xor) <= 0.75
+
+
+def test_linear_probe_is_logistic_regression_by_another_solver():
+    (train, known), (test, wanted) = blobs(200, 0.9, 1), blobs(150, 0.9, 2)
+    mean, spread = train.numpy().mean(0), train.numpy().std(0)
+    newton = LogisticRegression(C=1.0, solver="newton-cg", tol=1e-10, max_iter=1000)
+    newton.fit((train.numpy() - mean) / spread, known)
+    expected = newton.score((test.numpy() - mean) / spread, wanted)
+    assert 0.5 < expected < 1
+    assert linear_probe_accuracy(train, known, test, wanted) == pytest.approx(expected, abs=1e-12)
 
 
 def test_linear_probe_does_not_depend_on_scale():

@@ -238,6 +238,9 @@ def test_tables_hold_each_prototype_and_each_pair(healthy: Analysis) -> None:
     first = pairs[(pairs.p == 0) | (pairs.q == 0)]
     assert prototypes["mean_excess"][0] == pytest.approx(first["excess"].mean())
     assert prototypes["mean_raw"][0] == pytest.approx(first["raw"].mean())
+    assert prototypes["mean_energy"][0] == pytest.approx(first["energy"].mean())
+    assert prototypes["least_excess"][0] == first["excess"].min()
+    np.testing.assert_array_equal(prototypes["phi"], c.spread.phi)
     assert set(prototypes["state"]) <= {"compared", "skipped"}
 
 
@@ -245,6 +248,7 @@ def test_unused_prototypes_stay_in_the_table(total: Analysis) -> None:
     table = prototype_table(total.measures.clusterings[0])
     assert len(table) == 4
     assert (table["state"] == "unused").sum() == (table["size"] == 0).sum() >= 1
+    assert table[["phi", "mean_excess", "mean_energy", "least_excess"]].isna().all(axis=None)
 
 
 def test_csv_keeps_full_precision_and_no_formula(hostile: Analysis, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import nemd_toolkit as nt
 from nemd_toolkit.report.analysis import Analysis
 from nemd_toolkit.report.document import document, to_json
 from nemd_toolkit.report.number_rows import embedding_numbers, prototype_numbers
+from nemd_toolkit.report.tables import pair_tables
 from tests import worlds
 
 
@@ -27,6 +28,7 @@ def test_document_holds_each_measure(healthy: Analysis) -> None:
     found, m = document(healthy)["measures"], healthy.measures
     assert found["instance"]["w2_uniform"] == m.spectrum.w2_uniformity
     assert found["instance"]["koleo"] == m.instance.koleo
+    assert found["instance"]["corr"] == m.instance.corr
     law = found["spectrum"]["alpha_req"]
     assert (law["first"], law["last"], law["missing"]) == (6, 24, None)
     assert 0 <= law["r_squared"] <= 1
@@ -41,6 +43,9 @@ def test_document_holds_each_measure(healthy: Analysis) -> None:
     assert spread["phi"]["low"] < spread["phi"]["mean"] < spread["phi"]["high"]
     assert spread["phi"]["mean"] == pytest.approx(0.2)
     assert spread["nearest_pair"]["p"] < spread["nearest_pair"]["q"] < 8
+    alike, pairs = found["clusterings"][0]["nemd"]["nearest_pair"], pair_tables(healthy)
+    least = pairs.loc[pairs["excess"].idxmin()]
+    assert alike == {name: least[name] for name in ("p", "q", "raw", "excess", "energy")}
     koleo = found["clusterings"][0]["prototype"]["koleo"]
     assert koleo == m.clusterings[0].geometry.koleo
 
@@ -61,7 +66,7 @@ def test_document_of_one_point_gives_reasons_and_no_nan(total: Analysis) -> None
 
 def test_tables_show_each_measure_with_its_direction(healthy: Analysis) -> None:
     shown = {row.name: row for row in embedding_numbers(healthy.measures)}
-    for name in ("W2 uniformity", "KoLeo", "α-ReQ", "intrinsic dimension", "LiDAR"):
+    for name in ("W2 uniformity", "correlation", "KoLeo", "α-ReQ", "intrinsic dimension", "LiDAR"):
         assert any(character.isdigit() for character in shown[name].values[0]), name
     assert "ranks 6–24" in shown["α-ReQ"].values[0]
     assert "300 rows" in shown["KoLeo"].meaning
@@ -70,6 +75,7 @@ def test_tables_show_each_measure_with_its_direction(healthy: Analysis) -> None:
     assert "…" in ours["φ, rescaled"].values[0]
     p, q, _ = healthy.measures.clusterings[0].spread.nearest_pair or (0, 0, 0)
     assert f"(no. {p}, {q})" in ours["nearest pair"].values[0]
+    assert "(no. " in ours["most alike"].values[0]
 
 
 def test_tables_of_one_point_say_why_a_number_is_missing(total: Analysis) -> None:
@@ -84,3 +90,4 @@ def test_tables_of_one_point_say_why_a_number_is_missing(total: Analysis) -> Non
     ours = {row.name: row.values[0] for row in prototype_numbers(total.measures.clusterings, 0.025)}
     assert ours["φ, rescaled"] == "undefined"
     assert ours["concentration"] == "0"
+    assert ours["most alike"] == "none"

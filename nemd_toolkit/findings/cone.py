@@ -21,16 +21,17 @@ ABOUT = About(
 
 
 def check(measures: Measures, limits: Thresholds) -> Finding:
-    """Compare the share of squared length in the mean row with the limit for its kind of layer."""
-    share = measures.instance.resultant**2
+    """Compare the share of squared length in the mean row with the limit for its kind of layer.
+
+    The share is the mean cosine of distinct rows: that in the mean row of N itself has a bias of
+    1/N, which is a half for two rows of noise.
+    """
+    share = max(0.0, measures.instance.mean_cosine)
     positive = measures.rows.negative_share <= limits.cone_negative_share
     issue = limits.cone_issue_nonnegative if positive else limits.cone_issue
     warning = limits.cone_warning_nonnegative if positive else limits.cone_warning
     status: Status = "passed"
-    message = (
-        f"{share:.1%} of the squared length is common to all embeddings "
-        f"(mean cosine {measures.instance.mean_cosine:.2f})"
-    )
+    message = f"{share:.1%} of the squared length is common to all embeddings (their mean cosine)"
     if measures.spectrum.variance <= limits.rounding_variance:
         status, message = "not_applicable", "all embeddings are one point, see NEMD001"
     elif share > issue:

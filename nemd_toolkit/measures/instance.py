@@ -9,11 +9,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nemd_toolkit.embeddings import Embeddings
+from nemd_toolkit.errors import InputError
 from nemd_toolkit.formulas import align, p_align, p_corr, uniform
 from nemd_toolkit.measures.neighbours import nearest_others, one_of_each_group
 from nemd_toolkit.prototypes import Prototypes
+from nemd_toolkit.sphere import resultant
 
-__all__ = ["Instance", "PrototypeGeometry", "koleo", "measure_instance", "measure_prototypes"]
+__all__ = [
+    "Instance",
+    "PrototypeGeometry",
+    "instance_corr",
+    "koleo",
+    "measure_instance",
+    "measure_prototypes",
+]
 
 ROWS = 4_096  # rows that uniformity and KoLeo are taken over, at most: pairs grow as the square
 KOLEO_EPSILON = 1e-8  # added to distances; as in DINOv2
@@ -23,11 +32,12 @@ _ROWS = 65_536  # embeddings at a time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """Wang & Isola's two numbers and KoLeo on single embeddings, and the common offset."""
+    """Wang & Isola's two numbers, p-corr and KoLeo on single embeddings, and the common offset."""
 
     align: float | None  # E‖x−y‖² over views of one sample, in [0, 4]; None without groups
     uniform: float  # log E exp(−2‖x−y‖²), in [−8, 0]; lower is more uniform
     uniform_rows: int  # rows that uniformity was taken over
+    corr: float | None  # the poster's p-corr on rows (ours), in [−28.3, 0]; None for one row
     koleo: float | None  # in [−log 2, 18.42]; lower is more spread; None for one sample
     koleo_rows: int  # rows that KoLeo was taken over: one of each group of views
     mean_cosine: float  # over distinct pairs, in [−1/(N−1), 1]
@@ -48,6 +58,10 @@ class PrototypeGeometry:
 def measure_instance(embeddings: Embeddings, *, seed: int = 0) -> Instance:
     """Measure single embeddings.
 
+    Alignment and uniformity are Wang & Isola's Eqs. 5 and 6, see `formulas`; KoLeo and uniformity
+    are taken over at most 4,096 random rows, alignment, correlation, mean cosine and resultant over
+    all. Uniform rows have a resultant of about 1/√N and a mean cosine of 0.
+
     >>> e = Embeddings([[1.0, 0.0], [-1.0, 0.0]], groups=[0, 0])
     >>> found = measure_instance(e)
     >>> found.align, found.uniform, found.mean_cosine
@@ -55,20 +69,20 @@ def measure_instance(embeddings: Embeddings, *, seed: int = 0) -> Instance:
     """
     points = embeddings.vectors
     n = len(points)
-    length = float(points.double().mean(0).norm())
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(n, generator=generator)[:ROWS]
     samples = one_of_each_group(embeddings)
     samples = samples[torch.randperm(len(samples), generator=generator)[:ROWS]]
     views = _view_pairs(embeddings)
     return Instance(
-        align=None if views is None else float(align(points[views[0]], points[views[1]])),
-        uniform=float(uniform(points[rows].double())) if n > 1 else 0.0,
+        align=None if views is None else _align(points, views),
+        uniform=min(0.0, float(uniform(points[rows].double()))) if n > 1 else 0.0,
         uniform_rows=len(rows),
+        corr=instance_corr(points) if n > 1 else None,
         koleo=koleo(points[samples]) if len(samples) > 1 else None,
         koleo_rows=len(samples),
-        mean_cosine=(n * length**2 - 1) / (n - 1) if n > 1 else 1.0,
-        resultant=min(1.0, length),
+        mean_cosine=_mean_cosine(points),
+        resultant=resultant(points),
     )
 
 
@@ -85,7 +99,7 @@ def measure_prototypes(prototypes: Prototypes) -> PrototypeGeometry:
         align=alignment,
         align_positives=positives,
         uniform=_p_uniform(directions) if several else None,
-        corr=float(p_corr(directions)) if several else None,
+        corr=min(0.0, float(p_corr(directions))) if several else None,
         koleo=koleo(directions) if several else None,
     )
 
@@ -102,6 +116,57 @@ def koleo(points: Float[Tensor, "n d"]) -> float:
     """
     squares = nearest_others(points, torch.arange(len(points)), k=1).squares
     return float(-(squares.sqrt() + KOLEO_EPSILON).log().mean())
+
+
+def instance_corr(points: Float[Tensor, "n d"], *, temperature: float = 0.1) -> float:
+    """Take the poster's p-corr over single embeddings in place of prototypes; that is ours.
+
+    −E Σ s(x) log(s(x)/s(y)) = −E KL(s(x)‖s(y)), s = softmax(· / temperature), over all ordered
+    pairs of distinct rows: `formulas.p_corr` in blocks, over every row in time n·d, by
+    Σ_x,y Σ s(x) (log s(x) − log s(y)) = n Σ_x Σ (s(x) − mean s)(log s(x) − mean log s).
+    In [−2√2/temperature, 0] for unit rows: 0 for equal rows, lower is more different; uniform rows
+    have about −1/(temperature² d) for large d, so compare at equal d. Raises InputError for fewer
+    than two rows.
+
+    >>> instance_corr(torch.eye(2), temperature=1.0)
+    -0.4621
+    """
+    n = len(points)
+    if n < 2:
+        raise InputError(f"instance corr: expected at least 2 rows, got {n}; give more")
+    some = (points[:1_000].double() / temperature).log_softmax(1)
+    shift, log_shift = some.exp().mean(0), some.mean(0)  # any will do; a near one costs no digits
+    own, logs, total = torch.zeros_like(shift), torch.zeros_like(shift), 0.0
+    for block in points.split(_ROWS):
+        log = (block.double() / temperature).log_softmax(1)
+        share = log.exp() - shift
+        log -= log_shift
+        total += float((share * log).sum())
+        own += share.sum(0)
+        logs += log.sum(0)
+    return min(0.0, (float(own @ logs) / n - total) / (n - 1))
+
+
+def _align(
+    points: Float[Tensor, "n d"], views: tuple[Int[Tensor, " g"], Int[Tensor, " g"]]
+) -> float:
+    """`align` in float64, a block of pairs at a time."""
+    total = 0.0
+    for first, second in zip(views[0].split(_ROWS), views[1].split(_ROWS), strict=True):
+        total += len(first) * float(align(points[first].double(), points[second].double()))
+    return total / len(views[0])
+
+
+def _mean_cosine(points: Float[Tensor, "n d"]) -> float:
+    """(‖Σ x‖² − Σ ‖x‖²) / (n(n − 1)), the mean of x·y over distinct pairs; 1 for one row."""
+    n = len(points)
+    if n == 1:
+        return 1.0
+    total, squares = torch.zeros(points.shape[1], dtype=torch.float64), 0.0
+    for block in points.split(_ROWS):
+        total += block.double().sum(0)
+        squares += float(block.double().square().sum())
+    return min(1.0, (float(total.square().sum()) - squares) / (n * (n - 1)))
 
 
 def _p_uniform(directions: Float[Tensor, "u d"]) -> float:

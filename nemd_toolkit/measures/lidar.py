@@ -66,8 +66,9 @@ def lidar(
     """exp(−Σ p log p), p = λ/‖λ‖₁ + ε, of the eigenvalues λ of Σ_w^−½ Σ_b Σ_w^−½.
 
     Σ_b is the covariance of sample means (over n − 1), Σ_w the mean covariance of views around
-    them (over n(q − 1)) plus δI (Thilak et al. 2024). `sample` numbers samples from 0, each with as
-    many views. 0 where the means coincide.
+    them (over n(q − 1)) plus δI (Thilak et al. 2024, arXiv 2312.04000). In about
+    [1, min(d, n − 1)], higher is better; 0 where the means coincide. `sample` numbers samples from
+    0, each with as many views.
 
     >>> lidar(torch.eye(3).repeat_interleave(2, 0), torch.tensor([0, 0, 1, 1, 2, 2]))
     2.0000

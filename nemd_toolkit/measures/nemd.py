@@ -186,19 +186,22 @@ def _mean(
 
 
 def _error(columns: Sequence[Float[np.ndarray, " _"]], tables: Sequence[PairTable]) -> Error:
-    """Add the error of one run, by prototypes, and that of the mean over runs.
+    """Error of the mean over runs: what differs between them is averaged out, the rest is not.
 
-    Runs share their rows, so that the first does not shrink with them.
+    V − s² + s²/R of R runs, with V the variance of one by its prototypes and s² that between them,
+    but no less than if runs were independent, max(V, s²)/R.
     """
     own = [error_of_mean(c, t.pairs) for c, t in zip(columns, tables, strict=True)]
     one = Error(
         variance=float(np.mean([error.variance for error in own])),
         freedom=min(error.freedom for error in own),
     )
-    if len(columns) == 1:
+    runs = len(columns)
+    if runs == 1:
         return one
-    luck = float(np.var([c.mean() for c in columns], ddof=1)) / len(columns)
-    return joined([one, Error(variance=luck, freedom=len(columns) - 1.0)])
+    between = float(np.var([c.mean() for c in columns], ddof=1))
+    variance = max(one.variance - between + between / runs, max(one.variance, between) / runs)
+    return Error(variance=variance, freedom=one.freedom)
 
 
 def _score(

@@ -6,11 +6,13 @@ For class c with rows x, n_c of them, mean μ_c, and centre μ_G = (1/K) Σ_c μ
 
 Every class counts alike, whatever its size; for classes of equal size these are the papers'. Rows
 are the unit rows of `Embeddings`, not the raw features of the papers, hence
-tr Σ_W + tr Σ_B + ‖μ_G‖² = 1. Classes of one row have no variance and are left out, and counted.
+tr Σ_W + tr Σ_B + ‖μ_G‖² = 1. Only NC3 and NC4 take the rows as they came, with their lengths, for
+the head was trained on those. Classes of one row have no variance and are left out, and counted.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,9 +34,9 @@ _ENTRIES = 4_000_000  # of a block of rows or of pairs of classes: 32 MB
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LinearHead:
-    """A linear classifier on the unit rows: logits x·Wᵀ + b, a row of W for each class.
+    """A linear classifier: logits h·Wᵀ + b on the rows h as they came, before normalising.
 
-    Classes are in the sorted order of the distinct labels.
+    A row of W for each class, in the sorted order of the distinct labels.
     """
 
     weights: Float[Tensor, "k d"]
@@ -58,6 +60,7 @@ class NeuralCollapse:
     nc2_norms: float | None  # std / mean over c of ‖μ_c − μ_G‖, in [0, √(K−1)]
     nc2_angles_std: float | None  # std over c≠c' of cos(μ_c − μ_G, μ_c' − μ_G), in [0, 1]
     nc2_angles_offset: float | None  # mean of |that cosine + 1/(K−1)|, in [0, 1 + 1/(K−1)]
+    # these two of the rows as they came, not set to length 1
     nc3: float | None  # ‖W/‖W‖_F − M/‖M‖_F‖²_F in [0, 4], M the rows μ_c − μ_G
     nc4: float | None  # share of rows whose class by the head is that of the nearest μ_c; 1 at NC
     cdnv: float | None  # mean over pairs of (var_p + var_q) / (2 ‖μ_p − μ_q‖²) ≥ 0
@@ -105,23 +108,41 @@ def measure_neural_collapse(
     """
     if embeddings.labels is None:
         return None
-    names, which = np.unique(embeddings.labels, return_inverse=True)
+    names, places = np.unique(embeddings.labels, return_inverse=True)
     if head is not None:
         _require_head(head, len(names), embeddings.dim)
-    sizes = np.bincount(which)
+    sizes = np.bincount(places)
     kept = torch.as_tensor(sizes > 1)
     k = int(kept.sum())
     if not 2 <= k <= MOST_CLASSES:
         reason = f"needs 2 to {MOST_CLASSES:,} classes of two rows or more, got {k:,}"
         return _unmeasured(k, int(sizes[sizes > 1].sum()), len(sizes) - k, reason)
-    classes = _classes(embeddings.vectors, torch.as_tensor(which), kept)
-    if head is not None:
-        bias = None if head.bias is None else head.bias[kept].double()
-        head = LinearHead(weights=head.weights[kept].double(), bias=bias)
-    return _measure(classes, len(sizes) - k, head)
+    which = torch.as_tensor(places)
+    found = _measure(_classes(embeddings.vectors, which, kept), len(sizes) - k)
+    if head is None or found.nc1 is None:
+        return found
+    return replace(found, **_of_head(embeddings, which, kept, head))
 
 
-def _measure(classes: _Classes, lone: int, head: LinearHead | None) -> NeuralCollapse:
+def _of_head(
+    embeddings: Embeddings, which: Int[Tensor, " n"], kept: Tensor, head: LinearHead
+) -> dict[str, Any]:
+    """NC3 and NC4, both blind to a common scale: lengths are taken as shares of the greatest."""
+    greatest = embeddings.lengths.max()
+    shares = (embeddings.lengths / greatest).float()
+    classes = _classes(embeddings.vectors * shares[:, None], which, kept)
+    if float(classes.centred.norm()) <= _ROUNDING:
+        return {"head_missing": "all class means coincide before rows are set to length 1"}
+    bias = torch.zeros(1) if head.bias is None else head.bias[kept].double() / greatest
+    weights = head.weights[kept].double()
+    return {
+        "nc3": _nc3(classes.centred, weights),
+        "nc4": _nc4(classes, weights, bias),
+        "head_missing": None,
+    }
+
+
+def _measure(classes: _Classes, lone: int) -> NeuralCollapse:
     centred = classes.centred
     norms = centred.norm(dim=1)
     between = float(norms.square().mean())
@@ -147,12 +168,12 @@ def _measure(classes: _Classes, lone: int, head: LinearHead | None) -> NeuralCol
         nc2_norms=float(norms.std(correction=0) / norms.mean()),
         nc2_angles_std=angles[0],
         nc2_angles_offset=angles[1],
-        nc3=None if head is None else _nc3(centred, head),
-        nc4=None if head is None else _nc4(classes, head),
+        nc3=None,
+        nc4=None,
         cdnv=pairs[0],
         cdnv_largest=pairs[1],
         missing="; ".join(reasons) or None,
-        head_missing="no linear classifier was given" if head is None else None,
+        head_missing="no linear classifier was given",
     )
 
 
@@ -205,15 +226,14 @@ def _cdnv(classes: _Classes) -> tuple[tuple[float, float] | tuple[None, None], i
     return (total / (k * (k - 1) / 2), largest), 0
 
 
-def _nc3(centred: Float[Tensor, "k d"], head: LinearHead) -> float:
-    return float((head.weights / head.weights.norm() - centred / centred.norm()).square().sum())
+def _nc3(centred: Float[Tensor, "k d"], weights: Float[Tensor, "k d"]) -> float:
+    return float((weights / weights.norm() - centred / centred.norm()).square().sum())
 
 
-def _nc4(classes: _Classes, head: LinearHead) -> float:
-    bias = 0.0 if head.bias is None else head.bias
+def _nc4(classes: _Classes, weights: Float[Tensor, "k d"], bias: Float[Tensor, " b"]) -> float:
     agreed = 0
     for rows in classes.points.split(max(1, _ENTRIES // classes.k)):
-        told = (rows.double() @ head.weights.T + bias).argmax(1)
+        told = (rows.double() @ weights.T + bias).argmax(1)
         agreed += int((told == chord(rows, classes.means).argmin(1)).sum())
     return agreed / len(classes.points)
 

@@ -31,7 +31,9 @@ def fit_power_law(eigenvalues: Float[np.ndarray, " r"]) -> PowerLaw:
     Least squares of log λ on log i with weights 1/i, so that each octave of indices counts the
     same (Agrawal et al. 2022 after Stringer et al. 2019); R² has the same weights. Indices 6 to
     100: the first eigenvalues hold the clusters and bend the line. It stops before eigenvalues
-    of 0, which are those at the rounding level. None where fewer than 5 indices remain.
+    of 0, which are those at the rounding level. None where fewer than 5 indices remain. α is in
+    [0, ∞), and few rows bend the tail down by chance: uniform points in 64 dimensions have 1.8 with
+    N = d, 0.36 with 10 d and 0.16 with 50 d. Compare at equal N and d.
 
     >>> found = fit_power_law(np.arange(1, 65) ** -1.5)
     >>> found.alpha, found.r_squared, found.first, found.last

@@ -55,6 +55,11 @@ class Spread:
 def measure_spread(prototypes: Prototypes) -> Spread:
     """Measure each used prototype by its members and by its neighbours.
 
+    Resultant R = ‖mean of members‖ in [0, 1], 1 = a point (Mardia & Jupp 2000, directional
+    statistics); Z members of the uniform law have about 1/√Z. Concentration and φ are PCL's, see
+    `formulas.concentration`: at least 0 = a point, at most 1/ln 12 before rescaling. Distances
+    between mean directions are 1 − cosine.
+
     >>> from nemd_toolkit.embeddings import Embeddings
     >>> from nemd_toolkit.prototypes import prototypes_from_labels
     >>> e = Embeddings([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], labels=[0, 0, 1])
@@ -69,7 +74,10 @@ def measure_spread(prototypes: Prototypes) -> Spread:
         phi = rescale_concentration(density).numpy()
     except InputError as reason:
         phi_missing = str(reason)
-    nearest, closest, duplicates = _neighbours(prototypes.mean_directions())
+    directions = prototypes.mean_directions()
+    nearest, duplicates = _neighbours(directions)
+    # 1 − cosine of unit rows, from differences: near-duplicates would have no digits left
+    distances = (directions - directions[nearest]).square().sum(1) / 2
     if prototypes.source == "own":
         duplicates = duplicate_curve(prototypes.vectors.double())
     return Spread(
@@ -80,7 +88,7 @@ def measure_spread(prototypes: Prototypes) -> Spread:
         phi=phi,
         phi_missing=phi_missing,
         nearest=which[nearest].numpy(),
-        nearest_distance=(1 - closest).clamp(0.0, 2.0).numpy(),
+        nearest_distance=distances.clamp_max(2.0).numpy(),
         duplicates=duplicates,
     )
 
@@ -94,7 +102,7 @@ def duplicate_curve(directions: Float[Tensor, "u d"]) -> tuple[tuple[float, floa
     >>> duplicate_curve(torch.tensor([[1.0, 0.0]]).repeat(4, 1))[0]
     (0.001, 0.75)
     """
-    return _neighbours(directions.double())[2]
+    return _neighbours(directions.double())[1]
 
 
 def _members(prototypes: Prototypes) -> tuple[Float[Tensor, " u"], Float[Tensor, " u"]]:
@@ -116,11 +124,10 @@ def _members(prototypes: Prototypes) -> tuple[Float[Tensor, " u"], Float[Tensor,
 
 def _neighbours(
     directions: Float[Tensor, "u d"],
-) -> tuple[Int[Tensor, " u"], Float[Tensor, " u"], tuple[tuple[float, float], ...]]:
-    """Place of, and cosine to, the nearest other direction; and the curve of duplicates."""
+) -> tuple[Int[Tensor, " u"], tuple[tuple[float, float], ...]]:
+    """Place of the nearest other direction (itself if alone), and the curve of duplicates."""
     count = len(directions)
     nearest = torch.empty(count, dtype=torch.long)
-    closest = torch.empty(count, dtype=torch.float64)
     kept = np.zeros((len(EPSILONS), count), dtype=np.bool_)
     # One buffer: blocks taken and freed between small tensors that stay would split up the memory.
     step = min(count, max(1, _BLOCK // count))
@@ -131,9 +138,9 @@ def _neighbours(
         cosines = torch.mm(some, directions.T, out=buffer[: len(some)])
         _keep(kept, cosines.numpy(), start)
         cosines[:, place].fill_diagonal_(-torch.inf if count > 1 else 1.0)
-        closest[place], nearest[place] = cosines.max(1)
+        nearest[place] = cosines.argmax(1)
     shares = 1 - kept.sum(1) / count
-    return nearest, closest, tuple(zip(EPSILONS, shares.tolist(), strict=True))
+    return nearest, tuple(zip(EPSILONS, shares.tolist(), strict=True))
 
 
 def _keep(kept: Bool[np.ndarray, "e u"], cosines: Float[np.ndarray, "b u"], start: int) -> None:

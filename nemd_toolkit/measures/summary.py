@@ -22,7 +22,11 @@ from nemd_toolkit.measures.label_agreement import LabelAgreement, measure_label_
 from nemd_toolkit.measures.label_quality import LabelQuality, measure_label_quality
 from nemd_toolkit.measures.lidar import Lidar, measure_lidar
 from nemd_toolkit.measures.nemd import Nemd, Trial, measure_nemd, prepare
-from nemd_toolkit.measures.neural_collapse import NeuralCollapse, measure_neural_collapse
+from nemd_toolkit.measures.neural_collapse import (
+    LinearHead,
+    NeuralCollapse,
+    measure_neural_collapse,
+)
 from nemd_toolkit.measures.projection import Projection, project
 from nemd_toolkit.measures.spectrum import Spectrum, measure_spectrum
 from nemd_toolkit.measures.spread import Spread, measure_spread
@@ -113,8 +117,12 @@ def measure(
     *,
     seed: int = 0,
     log: TrainingLog | None = None,
+    head: LinearHead | None = None,
 ) -> Measures:
-    """Measure embeddings under each clustering, all at one cloud size n; `log` is handed on."""
+    """Measure embeddings under each clustering, all at one cloud size n; `log` is handed on.
+
+    `head`, a classifier of the labels on the rows as they came, gives NC3 and NC4.
+    """
     clusterings = []
     with bar("measuring prototypes", 2 * len(prototypes)) as advance:
         trials = []
@@ -138,7 +146,7 @@ def measure(
         intrinsic=measure_intrinsic_dimension(embeddings, seed=seed),
         lidar=measure_lidar(embeddings),
         projection=project(embeddings, seed=seed),
-        neural_collapse=measure_neural_collapse(embeddings),
+        neural_collapse=measure_neural_collapse(embeddings, head),
         quality=measure_label_quality(embeddings, seed=seed),
         seed=seed,
         log=log,

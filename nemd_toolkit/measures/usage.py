@@ -55,6 +55,10 @@ class Usage:
 def measure_usage(prototypes: Prototypes, *, seed: int = 0) -> Usage:
     """Measure the sizes of all K prototypes, unused ones included; `seed` is that of the null.
 
+    Of shares s_k = N_k/N: entropy H = −Σ s log s over log K, perplexity exp H, and Gini coefficient
+    Σ_k,l |s_k − s_l| / (2K), half the relative mean difference. All depend on N and K by chance
+    alone, see `usage_null`.
+
     >>> from nemd_toolkit.embeddings import Embeddings
     >>> from nemd_toolkit.prototypes import prototypes_from_labels
     >>> e = Embeddings([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], labels=[0, 0, 1, 1])

@@ -10,6 +10,7 @@ from nemd_toolkit.measures.intrinsic import IntrinsicDimension
 from nemd_toolkit.measures.label_agreement import LabelAgreement
 from nemd_toolkit.measures.lidar import Lidar
 from nemd_toolkit.measures.nemd import Nemd
+from nemd_toolkit.measures.pair_table import PairTable
 from nemd_toolkit.measures.spectrum import Spectrum
 from nemd_toolkit.measures.spread import Spread
 from nemd_toolkit.measures.summary import ClusteringMeasures, Measures, NemdSummary
@@ -56,7 +57,16 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def measures_part(m: Measures) -> dict[str, Any]:
-    """Give what stands under `measures`."""
+    """Give what stands under `measures`; an undefined number is null, never NaN or infinite.
+
+    `missing` (`head_missing`, `probe_missing`) beside it says why, unless that is plain:
+    - without labels: classes, neural_collapse, quality, and a clustering's labels, which are also
+      null for prototypes made of the labels and where all labels are one
+    - instance.align without views of one sample; instance.corr and koleo of a single row or sample
+    - of one used prototype: nearest_pair, and prototype.uniform, corr and koleo
+    - nemd.run_deviation of a single run; excess_spectrum and raw_uniform where their anchors could
+      not be measured; permutation_p for k-means and where no prototype holds two rows
+    """
     spectrum = m.spectrum
     return {
         "embeddings": {
@@ -75,6 +85,7 @@ def measures_part(m: Measures) -> dict[str, Any]:
             "align": m.instance.align,
             "uniform": m.instance.uniform,
             "uniform_rows": m.instance.uniform_rows,
+            "corr": m.instance.corr,
             "w2_uniform": spectrum.w2_uniformity,
             "koleo": m.instance.koleo,
             "koleo_rows": m.instance.koleo_rows,
@@ -161,8 +172,16 @@ def _nemd(nemd: NemdSummary | Nemd | None, missing: str | None) -> dict[str, Any
             "permutation_p": nemd.permutation_p,
             "runs": nemd.runs,
             "run_deviation": nemd.run_deviation,
+            "nearest_pair": _least_excess(nemd.table),
         }
     return fields
+
+
+def _least_excess(table: PairTable) -> dict[str, Any]:
+    """Give the pair whose clouds are most alike, of those measured."""
+    (p, q), at = table.pairs[table.nearest].tolist(), table.nearest
+    found = {"raw": table.raw[at], "excess": table.excess[at], "energy": table.energy[at]}
+    return {"p": p, "q": q, **{name: float(value) for name, value in found.items()}}
 
 
 def _interval(interval: Interval | None) -> dict[str, float] | None:

@@ -81,4 +81,26 @@ def _neural_collapse(c: NeuralCollapse) -> tuple[tuple[str, str, str], ...]:
             number(c.cdnv),
         ),
         ("CDNV, largest", "Of the two classes told apart worst.", number(c.cdnv_largest)),
+        *_head(c),
+    )
+
+
+def _head(c: NeuralCollapse) -> tuple[tuple[str, str, str], ...]:
+    """NC3 and NC4; nothing without a classifier."""
+    if c.nc3 is None:
+        return ()
+    return (
+        (
+            "NC3",
+            "Papyan et al.: squared distance of the classifier's weights from the centred class "
+            "means, each over its norm, on rows as they came; 0 = the same, 2 = unrelated, at most "
+            "4. Rows of weights are taken to be the labels in sorted order.",
+            number(c.nc3),
+        ),
+        (
+            "NC4",
+            "Share of rows whose class by the classifier is that of the nearest class mean; 1 at "
+            "neural collapse.",
+            percent(c.nc4),
+        ),
     )

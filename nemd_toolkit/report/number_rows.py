@@ -149,6 +149,11 @@ def _duplicates(epsilon: float) -> tuple[_Row, ...]:
             "The two prototypes that lie closest, and 1 − their cosine; 0 = they coincide.",
             lambda c: _nearest_pair(c.spread),
         ),
+        (
+            "most alike",
+            "The two measured prototypes of least NEMD excess, and that; about 0 = equal clouds.",
+            lambda c: _least_excess(c.nemd),
+        ),
     )
 
 
@@ -205,14 +210,26 @@ def _nearest_pair(spread: Spread) -> str:
     return f"{number(distance)} (no. {p}, {q})"
 
 
+def _least_excess(nemd: Nemd | None) -> str:
+    if nemd is None:
+        return _NONE
+    p, q = nemd.table.pairs[nemd.table.nearest].tolist()
+    return f"{number(float(nemd.table.excess.min()))} (no. {p}, {q})"
+
+
 def embedding_numbers(m: Measures) -> list[NumberRow]:
     """Give the numbers of the embeddings themselves."""
-    found = (*_row_numbers(m), *_rank_numbers(m.spectrum), *_dimension_numbers(m))
+    found = (
+        *_row_numbers(m),
+        *_pair_numbers(m),
+        *_rank_numbers(m.spectrum),
+        *_dimension_numbers(m),
+    )
     return [NumberRow(name=name, meaning=meaning, values=(v,)) for name, meaning, v in found]
 
 
 def _row_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
-    i, r = m.instance, m.rows
+    r = m.rows
     return (
         (
             "lengths before normalising",
@@ -220,6 +237,12 @@ def _row_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
             f"{number(r.norms[0])} … {number(r.norms[1])}",
         ),
         ("repeated rows", "Share of rows that repeat another exactly.", percent(r.duplicates)),
+    )
+
+
+def _pair_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
+    i = m.instance
+    return (
         (
             "alignment",
             "Wang & Isola: mean squared distance of two views, 0 … 4; needs view groups.",
@@ -230,6 +253,13 @@ def _row_numbers(m: Measures) -> tuple[tuple[str, str, str], ...]:
             f"Wang & Isola: log E exp(−2‖x−y‖²), −8 … 0, lower is more uniform; over "
             f"{i.uniform_rows:,} rows.",
             number(i.uniform),
+        ),
+        (
+            "correlation",
+            "The poster's p-corr with single rows in place of prototypes (ours): −E KL of "
+            "softmax(x/0.1) over distinct rows; 0 = alike, lower is more different. Uniform rows "
+            "have about −100/d.",
+            number(i.corr),
         ),
         (
             "W2 uniformity",

@@ -24,6 +24,7 @@ __all__ = ["Shown", "page", "shown"]
 MOST_ROWS = 250  # of a table of prototypes; more are for the CSV
 MOST_COLUMNS = 12  # clusterings side by side
 LONGEST_NAME = 60  # characters
+_CSV_ONLY = ("phi", "mean_energy")  # what follows another column
 _HEADERS = {"prototype": "no.", "nearest_distance": "distance"}
 
 
@@ -110,7 +111,7 @@ def _missing(clusterings: Sequence[ClusteringMeasures]) -> list[str]:
 
 def _prototypes(c: ClusteringMeasures, tables: int) -> dict[str, Any]:
     most = min(MOST_ROWS, max(20, 1_000 // tables))
-    table = prototype_table(c).drop(columns=["k", "source"])
+    table = prototype_table(c).drop(columns=["k", "source", *_CSV_ONLY])
     if c.source == "k-means":  # named by their numbers
         table = table.drop(columns="name")
     largest = table.sort_values("size", ascending=False, kind="stable").head(most)

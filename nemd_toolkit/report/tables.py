@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from nemd_toolkit.measures.summary import ClusteringMeasures
@@ -26,9 +27,11 @@ def pair_tables(analysis: Analysis) -> pd.DataFrame:
 def prototype_table(c: ClusteringMeasures) -> pd.DataFrame:
     """One row per prototype, unused ones included; what was not measured is empty.
 
-    state is compared, skipped (fewer than 2n members) or unused. mean_excess and mean_raw are means
-    over the measured pairs that hold the prototype. purity, the share of its commonest label, is
-    there where labels are.
+    state is compared, skipped (fewer than 2n members) or unused. mean_excess, mean_raw and
+    mean_energy are means over the measured pairs that hold the prototype, least_excess is that of
+    the cloud most like its own; nearest and nearest_distance (1 − cosine) compare mean directions.
+    concentration is PCL's φ before rescaling, phi after, empty where that is undefined. purity, the
+    share of its commonest label, is there where labels are.
     """
     spread = c.spread
     table = pd.DataFrame(
@@ -46,6 +49,7 @@ def prototype_table(c: ClusteringMeasures) -> pd.DataFrame:
             "prototype": spread.which,
             "resultant": spread.resultants,
             "concentration": spread.concentrations,
+            "phi": np.nan if spread.phi is None else spread.phi,
             "nearest": spread.nearest,
             "nearest_distance": spread.nearest_distance,
         }
@@ -56,8 +60,10 @@ def prototype_table(c: ClusteringMeasures) -> pd.DataFrame:
     table["nearest"] = table["nearest"].astype("Int64")
     pairs = pair_table(c)
     ends = pd.concat([pairs.rename(columns={end: "prototype"}) for end in ("p", "q")])
-    means = ends.groupby("prototype")[["excess", "raw"]].mean().add_prefix("mean_")
-    table = table.merge(means, left_on="prototype", right_index=True, how="left")
+    of_each = ends.groupby("prototype")
+    numbers = of_each[["excess", "raw", "energy"]].mean().add_prefix("mean_")
+    numbers["least_excess"] = of_each["excess"].min()
+    table = table.merge(numbers, left_on="prototype", right_index=True, how="left")
     table["state"] = "skipped"
     table.loc[table["mean_raw"].notna(), "state"] = "compared"
     table.loc[table["size"] == 0, "state"] = "unused"

@@ -45,12 +45,14 @@ def state_of(verdict: Verdict) -> str:
 def number(value: float | int | None, digits: int = 3) -> str:
     """Give a number for reading; a dash for none.
 
-    >>> number(0.123456), number(1234567), number(None), number(0.0), number(1e-7)
-    ('0.123', '1,234,567', '–', '0', '1e-07')
+    >>> number(0.123456), number(1234567), number(None), number(0.0), number(1e-7), number(1e30)
+    ('0.123', '1,234,567', '–', '0', '1e-07', '1e+30')
     """
     if value is None or math.isnan(value):
         return NONE
-    if isinstance(value, int) or (value == int(value) and abs(value) < 1e15):
+    if isinstance(value, float) and abs(value) >= 1e15:
+        return f"{value:.{digits}g}"
+    if value == int(value):
         return f"{int(value):,}"
     if abs(value) < 10.0**-digits:
         return f"{value:.{max(0, digits - 2)}g}"

@@ -14,7 +14,12 @@ from sklearn.metrics import r2_score
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.formulas import align, batch_prototypes, p_align, p_uniform
-from nemd_toolkit.measures.instance import koleo, measure_instance, measure_prototypes
+from nemd_toolkit.measures.instance import (
+    instance_corr,
+    koleo,
+    measure_instance,
+    measure_prototypes,
+)
 from nemd_toolkit.measures.lidar import lidar, measure_lidar
 from nemd_toolkit.measures.power_law import fit_power_law
 from nemd_toolkit.measures.spectrum import measure_spectrum
@@ -117,6 +122,55 @@ def loop_koleo(points):
 def test_koleo_is_that_of_a_double_loop(seed, n, d):
     x = worlds.noise(n, d, seed=seed)
     assert koleo(x) == pytest.approx(loop_koleo(x), rel=1e-6, abs=1e-9)
+
+
+def loop_corr(points, temperature=0.1):
+    """−E KL over ordered pairs of distinct rows, pair by pair and coordinate by coordinate."""
+    rows = []
+    for row in points.double().tolist():
+        parts = [math.exp(v / temperature) for v in row]
+        rows.append([part / sum(parts) for part in parts])
+    total = 0.0
+    for i, a in enumerate(rows):
+        for j, b in enumerate(rows):
+            if i != j:
+                total += sum(x * math.log(y / x) for x, y in zip(a, b, strict=True))
+    return total / (len(rows) * (len(rows) - 1))
+
+
+@given(seed=seeds, n=st.integers(2, 30), d=st.integers(2, 7), temperature=st.floats(0.05, 2))
+def test_instance_corr_is_that_of_a_double_loop(seed, n, d, temperature):
+    x = worlds.noise(n, d, seed=seed)
+    found = instance_corr(x, temperature=temperature)
+    assert found == pytest.approx(loop_corr(x, temperature), rel=1e-6)
+    assert -2 * math.sqrt(2) / temperature <= found <= 0
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        worlds.points(2, 40, 6),
+        worlds.points(3, 40, 2),
+        worlds.rank(1, 40, 6),
+        worlds.noise(5, 30),
+        torch.cat([worlds.noise(20, 4)] * 2),
+        worlds.equal(40, 6, 1e-2),
+    ],
+    ids=["two points", "on a circle", "antipodal", "N below d", "repeated", "nearly equal"],
+)
+def test_instance_corr_of_degenerate_rows_is_that_of_a_double_loop(points, monkeypatch):
+    want = loop_corr(points)
+    assert measure_instance(Embeddings(points)).corr == pytest.approx(want, rel=1e-6)
+    monkeypatch.setattr("nemd_toolkit.measures.instance._ROWS", 7)
+    assert instance_corr(points) == pytest.approx(want, rel=1e-6)
+
+
+def test_instance_corr_of_equal_rows_is_0_of_one_row_nothing_and_of_noise_known():
+    assert measure_instance(Embeddings(worlds.equal(50, 8))).corr == 0
+    assert measure_instance(Embeddings([[1.0, 0.0]])).corr is None
+    with pytest.raises(InputError, match="at least 2 rows"):
+        instance_corr(torch.ones(1, 3))
+    assert instance_corr(worlds.noise(4000, 512)) == pytest.approx(-100 / 512, rel=0.05)
 
 
 def test_koleo_of_embeddings_and_of_prototypes():

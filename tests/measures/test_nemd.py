@@ -10,9 +10,9 @@ from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.measures.clouds import common_size, draw_clouds
 from nemd_toolkit.measures.held_out import TooFewSamples, members_of
-from nemd_toolkit.measures.nemd import measure_nemd, nemd, prepare
+from nemd_toolkit.measures.nemd import _error, measure_nemd, nemd, prepare
 from nemd_toolkit.measures.null import spectrum_null
-from nemd_toolkit.measures.pair_table import _pairs
+from nemd_toolkit.measures.pair_table import _pairs, measure_pairs
 from nemd_toolkit.measures.permutation import permutation_p_value
 from nemd_toolkit.prototypes import (
     fit_prototypes,
@@ -183,16 +183,24 @@ def test_score_of_few_groups_keeps_a_sensible_interval():
     assert score.high - score.low < 0.5
 
 
-def test_energy_is_half_of_szekelys_distance():
-    prototypes = labelled(0.7)
+@pytest.mark.parametrize("shrink", [1.0, 1e-6], ids=["usual", "nearly one point"])
+def test_energy_is_half_of_szekelys_distance(shrink):
+    x, group = worlds.clusters(400, 16, 6, 0.7)
+    x = torch.nn.functional.normalize(torch.ones(16) + shrink * x.double(), dim=1)
+    prototypes = prototypes_from_labels(Embeddings(x, labels=group))
     found = nemd(prototypes, seed=5, n=20)
     clouds = draw_clouds(members_of(prototypes), 20, seed=5)
     points = torch.cat([clouds.first, clouds.second], dim=1).double().numpy()
     for (p, q), energy in zip(found.table.pairs, found.table.energy, strict=True):
         between = cdist(points[p], points[q]).mean()
         within = [cdist(points[i], points[i]).sum() / (40 * 39) for i in (p, q)]
-        assert energy == pytest.approx(between - np.mean(within), rel=1e-9)
-    assert found.energy.value == pytest.approx(found.table.energy.mean())
+        rounding = 1e-8 * between  # the energy is a difference
+        assert energy == pytest.approx(between - np.mean(within), rel=1e-6, abs=rounding)
+    assert found.energy.value == pytest.approx(found.table.energy.mean(), rel=1e-12)
+
+
+def test_energy_follows_the_excess():
+    found = nemd(labelled(0.7), seed=5, n=20)
     assert abs(found.energy.value / found.excess.value - 1) < 0.2
     collapsed = nemd(fit_prototypes(Embeddings(worlds.points(6, 600, 32)), 6))
     assert collapsed.energy.value == pytest.approx(collapsed.excess.value, abs=1e-6)
@@ -208,10 +216,23 @@ def test_the_luck_of_kmeans_is_part_of_the_value_and_its_interval():
     assert found.excess.value == pytest.approx(np.mean(values))
     assert found.run_deviation == pytest.approx(np.std(values, ddof=1))
     assert alone[0].run_deviation is None
-    reach = (found.excess.high - found.excess.low) / 2
-    assert reach > 1.96 * found.run_deviation / 2
-    assert reach > min(one.excess.high - one.excess.low for one in alone) / 2
     assert nemd(labelled(0.5)).runs == 1
+
+
+@pytest.mark.parametrize(("common", "own"), [(1.0, 0.1), (0.1, 1.0), (0.5, 0.5)])
+def test_error_of_runs_keeps_what_they_share_and_averages_what_they_do_not(common, own):
+    rng = np.random.default_rng(0)
+    pairs = np.stack(np.triu_indices(30, 1), axis=1)
+    table = measure_pairs(draw_clouds(members_of(labelled(0.5)), 8, seed=0), 1, 0)
+    zeros = dict.fromkeys(("raw", "excess", "energy", "chord"), np.zeros(len(pairs)))
+    tables = [replace(table, pairs=pairs, prototypes=30, **zeros)] * 4
+    estimates, values = [], []
+    for _ in range(300):
+        shared = common * rng.normal(size=30)
+        columns = [(shared + own * rng.normal(size=30))[pairs].mean(1) for _ in range(4)]
+        estimates.append(_error(columns, tables).variance)
+        values.append(np.mean(columns))
+    assert 0.85 < np.mean(estimates) / np.var(values) < 1.4
 
 
 def test_long_axes_without_groups_are_told_from_groups():

@@ -70,6 +70,17 @@ def test_nearest_in_blocks_is_that_of_the_whole_matrix(block, monkeypatch):
     assert float(cosines[p, q]) == float(cosines.max())
 
 
+@pytest.mark.parametrize("apart", [1e-2, 1e-6, 0.0])
+def test_the_distance_of_near_duplicates_keeps_its_digits(apart):
+    turn = torch.tensor([0.0, apart, 1.5], dtype=torch.float64)
+    rows = torch.stack([turn.cos(), turn.sin()], dim=1)
+    e = Embeddings(rows.repeat(4, 1), labels=np.arange(12) % 3)
+    found = measure_spread(prototypes_from_labels(e))
+    x, y = e.vectors[:2].double() / e.vectors[:2].double().norm(dim=1, keepdim=True)
+    want = float((x - y).square().sum()) / 2  # not 1 − x·y, which is 0 or 2.2e-16
+    assert found.nearest_pair == (0, 1, pytest.approx(want, rel=1e-6, abs=0))
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells peak memory")
 def test_no_matrix_of_all_prototypes_is_held():
     def memory(name):
