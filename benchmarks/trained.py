@@ -1,6 +1,6 @@
 """Verdicts on checkpoints that pauc-train makes healthy, or makes collapse on purpose.
 
-    python benchmarks/trained.py run --work FOLDER     # rows that are there are not run again
+    python benchmarks/trained.py run --work FOLDER --first 3     # rows that are there are kept
     python benchmarks/trained.py table
     python benchmarks/trained.py plot
 
@@ -120,7 +120,8 @@ def run(options: argparse.Namespace, settings: Sequence[Setting]) -> None:
     """Run what is missing, the first seed of every setting first; save after each row."""
     path = options.out / "trained.json"
     rows = read(path)["rows"] if path.exists() else []
-    wanted = [(setting, seed) for seed in range(options.seeds) for setting in settings]
+    seeds = range(options.first, options.first + options.seeds)
+    wanted = [(setting, seed) for seed in seeds for setting in settings]
     for setting, seed in wanted:
         identity = _identity(setting, seed)
         if any(identity.items() <= row.items() for row in rows if row["setting"] == setting.name):
@@ -169,6 +170,7 @@ def main(arguments: Sequence[str] | None = None, settings: Sequence[Setting] = S
         command.add_argument("--out", type=Path, default=OUT)
         if name == "run":
             command.add_argument("--work", type=Path, required=True, help="folder of checkpoints")
+            command.add_argument("--first", type=int, default=0, help="seed")
             command.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

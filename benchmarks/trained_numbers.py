@@ -14,7 +14,7 @@ DRAWS = 2_000
 # needs labels, describes the input or the method of measuring, or repeats another as a bound
 _LEFT_OUT = {
     "neural_collapse", "quality", "classes", "low", "high", "count", "dim", "n", "pairs",
-    "pairs_total", "prototypes", "skipped", "repeats", "certified_width", "uniform_rows", "cap",
+    "pairs_total", "prototypes", "skipped", "runs", "certified_width", "uniform_rows", "cap",
     "null_rows", "null_effective_rank", "k", "raw_uniform", "excess_uniform",
 }  # fmt: skip
 

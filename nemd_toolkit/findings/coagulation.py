@@ -1,11 +1,16 @@
 """NEMD002: the members of each prototype draw together while prototypes stay apart."""
 
+from collections.abc import Sequence
+from math import hypot
+
 from nemd_toolkit.findings.finding import About, Finding, Status
 from nemd_toolkit.findings.thresholds import Thresholds
 from nemd_toolkit.measures.intervals import Interval
 from nemd_toolkit.measures.summary import ClusteringMeasures, Measures
 
 __all__ = ["ABOUT", "check"]
+
+_Scored = tuple[ClusteringMeasures, Interval]
 
 ABOUT = About(
     code="NEMD002",
@@ -54,7 +59,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         about=ABOUT,
         status=status,
         message=f"NEMD score {score.value:.2f} [{score.low:.2f}, {score.high:.2f}] "
-        f"{_place(worst)}: {told[status]}",
+        f"{_place(worst)}: {told[status]}{_dependence(scored, limits)}",
         measured={
             "score": score.value,
             "score_low": score.low,
@@ -63,6 +68,20 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         },
         threshold=thresholds,
     )
+
+
+def _dependence(scored: Sequence[_Scored], limits: Thresholds) -> str:
+    """Warn where the score hangs on K: where clouds hold several groups it is too low."""
+    found = sorted(((c.k, s) for c, s in scored if c.source == "k-means"), key=lambda e: e[0])
+    if len(found) == len(scored) == 1 and found[0][1].low <= limits.coagulation_issue:
+        return "; at one K only: with more groups than prototypes it would be too low"
+    if len(found) < 2:
+        return ""
+    (least, few), (_, many) = found[0], found[-1]
+    rise = many.value - few.value
+    if rise <= max(limits.score_rise, hypot(many.value - many.low, few.high - few.value)):
+        return ""
+    return f"; it rises with K ({few.value:.2f} at K={least}): prototypes hold several groups each"
 
 
 def _status(score: Interval, limits: Thresholds) -> Status:

@@ -23,6 +23,9 @@ class Thresholds:
     # prototypes (resultant 0.97); 0.7 is 0.31 of it (0.95).
     coagulation_issue: float = 0.75
     coagulation_warning: float = 0.70
+    # A rise of the score from the smallest to the largest K that is told: what d, K, N and n move
+    # it by where there are prototypes enough.
+    score_rise: float = 0.03
     # NEMD003: cosine distance of distinct prototypes (2410.14060, from memory), share repeated.
     duplicate_epsilon: float = 0.025
     duplicate_share: float = 0.10

@@ -138,6 +138,20 @@ def test_coagulation_warns_between_its_thresholds_and_needs_a_score():
     assert "no NEMD score" in findings["NEMD002"].message
 
 
+def test_coagulation_is_judged_where_it_shows_and_tells_that_it_hangs_on_k():
+    tight = worlds.clusters(3000, 64, 30, 0.1)[0]
+    verdict, findings = verdict_of(tight, counts=(5, 30))
+    assert verdict.codes == ("NEMD002",)
+    assert findings["NEMD002"].measured["k"] == 30
+    assert "it rises with K (0." in findings["NEMD002"].message
+    spread = worlds.clusters(3000, 64, 10, 0.6)[0]
+    _, findings = verdict_of(spread, counts=(40, 20, 10))
+    assert "rises" not in findings["NEMD002"].message
+    _, findings = verdict_of(spread, counts=(20,))
+    assert "at one K only" in findings["NEMD002"].message
+    assert "at one K only" not in verdict_of(tight, counts=(30,))[1]["NEMD002"].message
+
+
 def test_duplicates_are_an_issue_of_own_prototypes_and_a_warning_of_k_means():
     x, group = worlds.clusters(2000, 64, 10, 0.7)
     centres = np.stack([x[group == g].mean(0).numpy() for g in range(10)])
