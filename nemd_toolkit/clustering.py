@@ -6,10 +6,15 @@ k-means "succeeds" on identical points, so the number of clusters in use is part
 Beyond 65,536 rows and 40 rows a centroid, centroids are fitted to a random sample of so many rows
 (FAISS, Johnson et al. 2019, warns below 39 a centroid and stops at 256); then every row is
 assigned. Beyond 16,384 rows, seeds are chosen among a sample, and fitting ends when fewer than one
-in a thousand rows changes its centroid.
+in a thousand rows changes its centroid. Where more than 65,536 rows are fitted to, candidates for
+several seeds are drawn at a time, and fitting ends as well when a step lowers the objective by less
+than a thousandth: 0.1 % above that of 25 steps at most where measured, in a third of the time.
 """
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,10 +26,14 @@ from nemd_toolkit.errors import InputError
 __all__ = ["KMeans", "kmeans"]
 
 _TINY = 1e-30
+_LOCK = threading.Lock()  # one caller at a time: two would leave torch with the limit of the other
 _BLOCK = 16_777_216  # entries of one (rows, k) block: 64 MB in float32
+_ROWS = 65_536  # rows at a time where k is of no matter
 _ENOUGH_ROWS, _ENOUGH_ROWS_EACH = 65_536, 40  # to fit centroids to, in all and for each
 _SEED_ROWS, _SEED_ROWS_EACH = 16_384, 8  # to choose seeds among: it takes time as rows·k·log k
+_AHEAD = 1 / 64  # share of very many seeds that are drawn at a time, at most
 _MOVED = 1e-3  # share of many rows that change their centroid: below it fitting ends
+_FELL = 1e-3  # share by which a step lowers the objective of very many rows: below it as well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +106,9 @@ def _some(points: Tensor, most: int, seed: int) -> Tensor:
 
 def _lloyd(points: Tensor, k: int, seed: int, spherical: bool, iterations: int) -> KMeans:
     generator = torch.Generator().manual_seed(seed)
-    centroids = _plus_plus(_some(points, max(_SEED_ROWS, _SEED_ROWS_EACH * k), seed), k, generator)
+    very_many = len(points) > _ENOUGH_ROWS
+    among = _some(points, max(_SEED_ROWS, _SEED_ROWS_EACH * k), seed)
+    centroids = (_plus_plus_ahead if very_many else _plus_plus)(among, k, generator)
     assignment, squared = _nearest(points, centroids)
     enough = _MOVED * len(points) if len(points) > _SEED_ROWS else 0.0
     converged = False
@@ -105,9 +116,11 @@ def _lloyd(points: Tensor, k: int, seed: int, spherical: bool, iterations: int) 
     while step < iterations and not converged:
         step += 1
         centroids = _means(points, assignment, squared, centroids, spherical)
-        previous = assignment
+        previous, before = assignment, squared
         assignment, squared = _nearest(points, centroids)
         converged = int((assignment != previous).sum()) <= enough
+        if very_many:
+            converged |= float(squared.double().sum() / before.double().sum()) > 1 - _FELL
     return KMeans(
         centroids=centroids,
         assignment=assignment,
@@ -124,20 +137,54 @@ def _plus_plus(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
     A few candidates are drawn with probability proportional to the squared distance to the seeds
     before, and the one that lowers the total most is kept.
     """
+    trials = 2 + int(math.log(k))
+    chosen = [int(torch.randint(len(points), (1,), generator=generator))]
+    squares = points.square().sum(1)
+    closest = _to_candidates(points, squares, torch.tensor(chosen, device=points.device))[:, 0]
+    with _one_thread():
+        for draws in torch.rand(k - 1, trials, generator=generator, dtype=torch.float64):
+            candidates = _drawn(closest, draws)
+            away = _to_candidates(points, squares, candidates)  # (n, trials)
+            shared = torch.minimum(closest[:, None], away)
+            best = int(shared.double().sum(0).argmin())
+            chosen.append(int(candidates[best]))
+            closest = shared[:, best]
+    return points[chosen].clone()
+
+
+def _plus_plus_ahead(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """`_plus_plus` with candidates for several seeds at a time, as many as fit a block.
+
+    They are drawn from the distances as these were before the block, so that one product serves
+    all; the choice among them is by the distances as they are. Several times faster.
+    """
     n, trials = len(points), 2 + int(math.log(k))
     chosen = [int(torch.randint(n, (1,), generator=generator))]
     squares = points.square().sum(1)
     closest = _to_candidates(points, squares, torch.tensor(chosen, device=points.device))[:, 0]
-    for draws in torch.rand(k - 1, trials, generator=generator, dtype=torch.float64):
-        mass = closest.double().cpu().cumsum(0)  # on CUDA cumsum has no deterministic kernel
-        places = torch.searchsorted(mass, draws * mass[-1], right=True)
-        candidates = places.clamp_max(n - 1).to(points.device)
-        away = _to_candidates(points, squares, candidates)  # (n, trials)
-        shared = torch.minimum(closest[:, None], away)
-        best = int(shared.double().sum(0).argmin())
-        chosen.append(int(candidates[best]))
-        closest = shared[:, best]
+    draws = torch.rand(k - 1, trials, generator=generator, dtype=torch.float64)
+    ahead = max(1, min(int(_AHEAD * k), _BLOCK // (n * trials)))
+    block = points.new_empty(ahead * trials, n)  # one for all: fresh memory takes as long again
+    for several in draws.split(ahead):
+        candidates = _drawn(closest, several)  # (seeds, trials)
+        rows = candidates.flatten()
+        away = torch.add(squares, squares[rows, None], out=block[: len(rows)])
+        away.addmm_(points[rows], points.T, alpha=-2.0).clamp_min_(0.0)
+        away[torch.arange(len(rows)), rows] = 0.0
+        with _one_thread():
+            for own, distances in zip(candidates, away.split(trials), strict=True):
+                shared = torch.minimum(closest, distances)
+                best = int(shared.double().sum(1).argmin())
+                chosen.append(int(own[best]))
+                closest = shared[best]
     return points[chosen].clone()
+
+
+def _drawn(closest: Tensor, draws: Tensor) -> Tensor:
+    """Rows drawn in proportion to `closest`, by uniform numbers of any shape."""
+    mass = closest.double().cpu().cumsum(0)  # on CUDA cumsum has no deterministic kernel
+    places = torch.searchsorted(mass, draws * mass[-1], right=True)
+    return places.clamp_max(len(closest) - 1).to(closest.device)
 
 
 def _to_candidates(points: Tensor, squares: Tensor, candidates: Tensor) -> Tensor:
@@ -148,21 +195,36 @@ def _to_candidates(points: Tensor, squares: Tensor, candidates: Tensor) -> Tenso
     return away
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """For steps too short to share: where other work holds a core, each would wait for its thread.
+
+    Beside two other jobs on two cores, seeds took eight times as long on two threads.
+    """
+    with _LOCK:
+        usual = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(usual)
+
+
 def _nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
     """Index of, and squared distance to, the nearest centroid; the lowest index wins ties."""
     half = 0.5 * centroids.square().sum(1)
-    rows = max(1, _BLOCK // len(centroids))
-    nearest = torch.cat(
-        [
-            torch.addmm(half, block, centroids.T, alpha=-1.0).argmin(1)
-            for block in points.split(rows)
-        ]
-    )
+    rows = min(len(points), max(1, _BLOCK // len(centroids)))
+    nearest = torch.empty(len(points), dtype=torch.long, device=points.device)
+    scores = points.new_empty(rows, len(centroids))  # one for all blocks: fresh memory takes longer
+    for block, found in zip(points.split(rows), nearest.split(rows), strict=True):
+        own = scores[: len(block)]
+        torch.addmm(half, block, centroids.T, alpha=-1.0, out=own)
+        torch.argmin(own, 1, out=found)
     squared = torch.cat(
         [
             # from differences: float32 |x|^2 + |c|^2 - 2xc is wrong by up to 1e-3 near a centroid
             (block - centroids[which]).square().sum(1)
-            for block, which in zip(points.split(rows), nearest.split(rows), strict=True)
+            for block, which in zip(points.split(_ROWS), nearest.split(_ROWS), strict=True)
         ]
     )
     return nearest, squared
