@@ -13,7 +13,7 @@ than a thousandth: 0.1 % above that of 25 steps at most where measured, in a thi
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nemd_toolkit.errors import InputError
+from nemd_toolkit.progress import bar
 
 __all__ = ["KMeans", "kmeans"]
 
@@ -84,10 +85,12 @@ def kmeans(
             "ask for fewer prototypes or give more samples"
         )
     sample = _some(points, max(_ENOUGH_ROWS, _ENOUGH_ROWS_EACH * k), seed)
-    runs = [
-        _lloyd(sample, k, seed + 7919 * run, spherical, iterations)  # any fixed stride will do
-        for run in range(restarts)
-    ]
+    with bar(f"k-means, K={k:,}", restarts * (1 + iterations)) as advance:
+        runs = [
+            # any fixed stride of seeds will do
+            _lloyd(sample, k, seed + 7919 * run, spherical, iterations, advance)
+            for run in range(restarts)
+        ]
     best = min(runs, key=lambda run: run.objective)
     if len(sample) == len(points):
         return best
@@ -104,7 +107,14 @@ def _some(points: Tensor, most: int, seed: int) -> Tensor:
     return points[rows.to(points.device)]
 
 
-def _lloyd(points: Tensor, k: int, seed: int, spherical: bool, iterations: int) -> KMeans:
+def _lloyd(
+    points: Tensor,
+    k: int,
+    seed: int,
+    spherical: bool,
+    iterations: int,
+    advance: Callable[[int], None],
+) -> KMeans:
     generator = torch.Generator().manual_seed(seed)
     very_many = len(points) > _ENOUGH_ROWS
     among = _some(points, max(_SEED_ROWS, _SEED_ROWS_EACH * k), seed)
@@ -113,8 +123,10 @@ def _lloyd(points: Tensor, k: int, seed: int, spherical: bool, iterations: int) 
     enough = _MOVED * len(points) if len(points) > _SEED_ROWS else 0.0
     converged = False
     step = 0
+    advance(1)  # the seeds
     while step < iterations and not converged:
         step += 1
+        advance(1)
         centroids = _means(points, assignment, squared, centroids, spherical)
         previous, before = assignment, squared
         assignment, squared = _nearest(points, centroids)

@@ -10,7 +10,7 @@ from nemd_toolkit.measures.clouds import TooFewSamples, common_size, draw_clouds
 from nemd_toolkit.measures.intervals import interval_around, standard_error
 from nemd_toolkit.measures.nemd import nemd
 from nemd_toolkit.measures.null import spectrum_null
-from nemd_toolkit.measures.pair_table import _pairs
+from nemd_toolkit.measures.pair_table import _pairs, measure_pairs
 from nemd_toolkit.measures.permutation import permutation_p_value
 from nemd_toolkit.prototypes import (
     fit_prototypes,
@@ -18,6 +18,7 @@ from nemd_toolkit.prototypes import (
     prototypes_from_vectors,
 )
 from nemd_toolkit.sphere import chord
+from nemd_toolkit.transport import pairwise_wasserstein1
 from tests import worlds
 
 LADDER = {  # DESIGN §3: (d, K, N, K_true) → score at each spread
@@ -131,6 +132,22 @@ def test_pairs_beyond_the_limit_are_sampled_and_said():
     assert len(np.unique(found.table.pairs, axis=0)) == 7
     full = nemd(labelled(0.5))
     assert abs(found.excess.value - full.excess.value) < 0.2
+    of = {tuple(pair): place for place, pair in enumerate(full.table.pairs.tolist())}
+    places = [of[tuple(pair)] for pair in found.table.pairs.tolist()]
+    for column in ("raw", "excess", "energy", "chord"):  # of each pair as among all
+        some, all_ = (getattr(n.table, column) for n in (found, full))
+        np.testing.assert_allclose(some, all_[places], rtol=1e-12)
+
+
+def test_of_many_prototypes_those_outside_the_sample_of_pairs_are_not_solved(monkeypatch):
+    solved = []
+    monkeypatch.setattr(
+        "nemd_toolkit.measures.pair_table.pairwise_wasserstein1",
+        lambda clouds, pairs: solved.append(len(pairs)) or pairwise_wasserstein1(clouds, pairs),
+    )
+    clouds = draw_clouds(labelled(0.5), 20, seed=0)
+    assert len(measure_pairs(clouds, 1, 0).pairs) == 1
+    assert solved == [1, 2]  # the pair, and the halves of both
 
 
 def test_pairs_are_all_distinct_unordered_ones_and_a_sample_is_some_of_them():
