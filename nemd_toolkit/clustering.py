@@ -12,9 +12,7 @@ than a thousandth: 0.1 % above that of 25 steps at most where measured, in a thi
 """
 
 import math
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,11 +21,11 @@ from torch import Tensor
 
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.progress import bar
+from nemd_toolkit.threads import one_thread
 
 __all__ = ["KMeans", "kmeans"]
 
 _TINY = 1e-30
-_LOCK = threading.Lock()  # one caller at a time: two would leave torch with the limit of the other
 _BLOCK = 16_777_216  # entries of one (rows, k) block: 64 MB in float32
 _ROWS = 65_536  # rows at a time where k is of no matter
 _ENOUGH_ROWS, _ENOUGH_ROWS_EACH = 65_536, 40  # to fit centroids to, in all and for each
@@ -153,7 +151,7 @@ def _plus_plus(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
     chosen = [int(torch.randint(len(points), (1,), generator=generator))]
     squares = points.square().sum(1)
     closest = _to_candidates(points, squares, torch.tensor(chosen, device=points.device))[:, 0]
-    with _one_thread():
+    with one_thread():
         for draws in torch.rand(k - 1, trials, generator=generator, dtype=torch.float64):
             candidates = _drawn(closest, draws)
             away = _to_candidates(points, squares, candidates)  # (n, trials)
@@ -183,7 +181,7 @@ def _plus_plus_ahead(points: Tensor, k: int, generator: torch.Generator) -> Tens
         away = torch.add(squares, squares[rows, None], out=block[: len(rows)])
         away.addmm_(points[rows], points.T, alpha=-2.0).clamp_min_(0.0)
         away[torch.arange(len(rows)), rows] = 0.0
-        with _one_thread():
+        with one_thread():
             for own, distances in zip(candidates, away.split(trials), strict=True):
                 shared = torch.minimum(closest, distances)
                 best = int(shared.double().sum(1).argmin())
@@ -205,21 +203,6 @@ def _to_candidates(points: Tensor, squares: Tensor, candidates: Tensor) -> Tenso
     away = away.clamp_min(0.0)
     away[candidates, torch.arange(len(candidates))] = 0.0
     return away
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """For steps too short to share: where other work holds a core, each would wait for its thread.
-
-    Beside two other jobs on two cores, seeds took eight times as long on two threads.
-    """
-    with _LOCK:
-        usual = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(usual)
 
 
 def _nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:

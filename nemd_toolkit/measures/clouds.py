@@ -16,6 +16,7 @@ from nemd_toolkit.errors import InputError
 from nemd_toolkit.measures.intervals import LEAST as LEAST_PROTOTYPES
 from nemd_toolkit.prototypes import Prototypes
 from nemd_toolkit.sphere import mean_direction
+from nemd_toolkit.threads import one_thread
 
 __all__ = [
     "LEAST",
@@ -64,13 +65,14 @@ def draw_clouds(prototypes: Prototypes, n: int, *, seed: int) -> Clouds:
     generator = torch.Generator().manual_seed(seed)
     points = prototypes.embeddings.vectors
     first, second, directions, which = [], [], [], []
-    for p, rows in enumerate(prototypes.members()):
-        drawn = rows[torch.randperm(len(rows), generator=generator)]
-        if len(rows) >= 2 * n:
-            first.append(points[drawn[:n]])
-            second.append(points[drawn[n : 2 * n]])
-            directions.append(mean_direction(points[rows]))
-            which.append(p)
+    with one_thread():
+        for p, rows in enumerate(prototypes.members()):
+            drawn = rows[torch.randperm(len(rows), generator=generator)]
+            if len(rows) >= 2 * n:
+                first.append(points[drawn[:n]])
+                second.append(points[drawn[n : 2 * n]])
+                directions.append(mean_direction(points[rows]))
+                which.append(p)
     used = len(prototypes.used)
     if len(which) < LEAST_PROTOTYPES:
         advice = (
