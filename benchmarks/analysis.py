@@ -4,15 +4,19 @@
     python benchmarks/analysis.py --rows 1280000 --prototypes 1000,10000
 
 Rows lie around 1,000 directions (50 where there are fewer than 100,000) with DESIGN's spread .9.
-Each size runs in a process of its own. `analysis.json`, schema nemd-analysis/1: {"schema", "seed",
-"date", "commit", "threads", "rows": [{"count", "dim", "prototypes", "seconds": {"k-means",
-"measures", "report"}, "total_seconds", "peak_gigabytes", "runs", "page_kilobytes"}]};
-rows of another size stay.
+Each size runs in a process of its own. `analysis.json`, schema nemd-analysis/2: {"schema", "seed",
+"rows": [{"count", "dim", "prototypes", "seconds": {"k-means", "measures", "report"},
+"parts": {…}, "total_seconds", "processor_seconds", "peak_gigabytes", "runs", "fitted_rows",
+"cloud_points", "pairs", "pairs_total", "page_kilobytes", "threads", "load", "date", "commit"}]};
+rows of another size stay. `seconds` and `parts` (of "measures") are {"wall", "processor"}: where
+other jobs hold the cores, the processor's time over the threads is what it would have taken.
 """
 
 import argparse
+import importlib
 import json
 import multiprocessing
+import os
 import resource
 import subprocess
 import sys
@@ -31,7 +35,21 @@ from nemd_toolkit.findings import decide, judge
 from nemd_toolkit.measures import Measures, measure
 from nemd_toolkit.report.analysis import Analysis, Provenance
 
-SCHEMA = "nemd-analysis/1"
+SCHEMA = "nemd-analysis/2"
+_SUMMARY, _NEMD = "nemd_toolkit.measures.summary", "nemd_toolkit.measures.nemd"
+PARTS = {  # of "measures": where a function is called, and the part that its time belongs to
+    (_NEMD, "uniform_null"): "uniform null's k-means",
+    (_NEMD, "spectrum_null"): "spectrum null's k-means",
+    (_NEMD, "cross_fitted"): "k-means of halves",
+    (_NEMD, "draw_clouds"): "clouds",
+    (_NEMD, "measure_pairs"): "transport and pairs",
+    (_SUMMARY, "measure_usage"): "usage",
+    (_SUMMARY, "measure_spread"): "spread",
+    (_SUMMARY, "measure_prototypes"): "prototypes' geometry",
+    (_SUMMARY, "measure_instance"): "instance",
+    (_SUMMARY, "measure_spectrum"): "spectrum",
+    (_SUMMARY, "measure_intrinsic_dimension"): "neighbours",
+}
 SIZES = ((2_000, 64, (40, 20, 10)), (20_000, 128, (400, 200, 100)), (60_000, 128, (400, 200, 100)))
 
 
@@ -58,34 +76,81 @@ def written(measures: Measures, folder: Path) -> None:
     analysis.write(folder)
 
 
+class Clock:
+    """Wall and processor seconds by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, dict[str, float]] = {}
+
+    def timed(self, name: str, action: Callable[..., Any]) -> Callable[..., Any]:
+        """Give the action with its time added to `name`."""
+
+        def run(*args: Any, **options: Any) -> Any:
+            wall, processor = time.perf_counter(), time.process_time()
+            done = action(*args, **options)
+            self.add(name, time.perf_counter() - wall, time.process_time() - processor)
+            print(f"{name} {self.seconds[name]['wall']:.1f} s", file=sys.stderr)  # so far
+            return done
+
+        return run
+
+    def add(self, name: str, wall: float, processor: float) -> None:
+        """Add to what `name` has taken so far."""
+        spent = self.seconds.setdefault(name, {"wall": 0.0, "processor": 0.0})
+        spent["wall"] += wall
+        spent["processor"] += processor
+
+    def total(self, kind: str) -> float:
+        """Sum over names of "wall" or "processor"."""
+        return sum(spent[kind] for spent in self.seconds.values())
+
+
 def one_size(count: int, dim: int, counts: tuple[int, ...], seed: int) -> dict[str, Any]:
-    """Time the stages of one analysis."""
-    seconds: dict[str, float] = {}
-
-    def timed(stage: str, action: Callable[[], Any]) -> Any:
-        start = time.perf_counter()
-        done = action()
-        seconds[stage] = time.perf_counter() - start
-        print(f"{count:,} x {dim}: {stage} {seconds[stage]:.1f} s", file=sys.stderr)
-        return done
-
+    """Time the stages of one analysis, and the parts of its measures."""
+    stages, parts, ran = Clock(), Clock(), commit()
+    for (module, function), part in PARTS.items():  # this process is for one size alone
+        where = importlib.import_module(module)
+        setattr(where, function, parts.timed(part, getattr(where, function)))
     embeddings = nt.Embeddings(rows(count, dim, seed))
-    prototypes = timed("k-means", lambda: [nt.fit_prototypes(embeddings, k) for k in counts])
-    measures = timed("measures", lambda: measure(embeddings, prototypes, seed=seed))
+    fit = stages.timed("k-means", nt.fit_prototypes)
+    prototypes = [fit(embeddings, k, seed) for k in counts]
+    measures = stages.timed("measures", measure)(embeddings, prototypes, seed=seed)
+    spent = stages.seconds["measures"]
+    parts.add(
+        "rest",
+        spent["wall"] - parts.total("wall"),
+        spent["processor"] - parts.total("processor"),
+    )
     with tempfile.TemporaryDirectory() as folder:
-        timed("report", lambda: written(measures, Path(folder)))
+        stages.timed("report", written)(measures, Path(folder))
         page = (Path(folder) / "report.html").stat().st_size / 1e3
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    found = [c.nemd for c in measures.clusterings]
     return {
         "count": count,
         "dim": dim,
         "prototypes": list(counts),
-        "seconds": seconds,
-        "total_seconds": sum(seconds.values()),
-        "peak_gigabytes": peak,
-        "runs": [c.nemd.runs if c.nemd else 0 for c in measures.clusterings],
+        "seconds": stages.seconds,
+        "parts": parts.seconds,
+        "total_seconds": stages.total("wall"),
+        "processor_seconds": stages.total("processor"),
+        "peak_gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "runs": [n.runs if n else 0 for n in found],
+        "fitted_rows": [p.fitted_rows for p in prototypes],
+        "cloud_points": measures.nemd.n if measures.nemd else None,
+        "pairs": [n.pairs if n else 0 for n in found],
+        "pairs_total": [n.pairs_total if n else None for n in found],
         "page_kilobytes": page,
+        "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[1],  # of the last five minutes; this process's own included
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": ran,
     }
+
+
+def commit() -> str:
+    """Name what ran."""
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def main() -> None:
@@ -106,18 +171,8 @@ def main() -> None:
         key = ("count", "dim", "prototypes")
         kept = [r for r in kept if [r[k] for k in key] != [row[k] for k in key]] + [row]
         print(json.dumps(row))
-    command = ["git", "describe", "--always", "--dirty"]
-    document = {
-        "schema": SCHEMA,
-        "seed": options.seed,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": subprocess.run(
-            command, capture_output=True, text=True, check=False
-        ).stdout.strip(),
-        "threads": torch.get_num_threads(),
-        "rows": kept,
-    }
-    write_text(options.out, json.dumps(document, indent=1) + "\n")
+        document = {"schema": SCHEMA, "seed": options.seed, "rows": kept}
+        write_text(options.out, json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

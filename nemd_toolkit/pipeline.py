@@ -104,7 +104,7 @@ def analyze(
             versions=versions(),
             device=device,
             seconds=time.perf_counter() - start,
-            notes=_notes(opened, clusterings, chosen=prototypes is None),
+            notes=_notes(opened, measures, chosen=prototypes is None),
         ),
     )
 
@@ -202,8 +202,9 @@ def _prototypes_of(opened: Opened, choice: Prototyping, seed: int) -> Sequence[P
     raise InputError(f"prototypes: expected numbers, 'own' or 'labels', got {choice!r}")
 
 
-def _notes(opened: Opened, clusterings: Sequence[Prototypes], *, chosen: bool) -> tuple[str, ...]:
+def _notes(opened: Opened, measures: Measures, *, chosen: bool) -> tuple[str, ...]:
     e = opened.embeddings
+    clusterings = [c.prototypes for c in measures.clusterings]
     notes = []
     if not e.were_unit:
         notes.append(
@@ -214,6 +215,7 @@ def _notes(opened: Opened, clusterings: Sequence[Prototypes], *, chosen: bool) -
     if sampled:
         sizes = ", ".join(f"{p.fitted_rows:,} (K={p.k:,})" for p in sampled)
         notes.append(f"k-means fitted to a sample of the {len(e):,} rows: {sizes}")
+    notes += _sampled_pairs(measures)
     if opened.head is not None:
         notes.append(
             "NC3 and NC4 take the rows of the checkpoint's classifier to be the labels in sorted "
@@ -223,6 +225,22 @@ def _notes(opened: Opened, clusterings: Sequence[Prototypes], *, chosen: bool) -
         counts = ", ".join(str(p.k) for p in clusterings)
         notes.append(f"numbers of prototypes chosen from the {len(e):,} samples: {counts}")
     return tuple(notes)
+
+
+def _sampled_pairs(measures: Measures) -> list[str]:
+    """Say which clusterings' NEMD rests on some of the pairs; the numbers are in report.json too.
+
+    Of members at most 2n are taken anyway, and n stands beside the score.
+    """
+    found = [(c.k, c.nemd) for c in measures.clusterings if c.nemd is not None]
+    sampled = [(k, nemd) for k, nemd in found if nemd.pairs < nemd.pairs_total]
+    if not sampled:
+        return []
+    pairs = ", ".join(f"{n.pairs:,} of {n.pairs_total:,} (K={k:,})" for k, n in sampled)
+    return [
+        f"NEMD measured on a sample of the pairs of prototypes: {pairs}; and on two samples of "
+        f"{sampled[0][1].n} members of each prototype in them"
+    ]
 
 
 def _command(

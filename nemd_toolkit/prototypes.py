@@ -3,7 +3,7 @@
 A prototype is its members (the cloud), their mean direction, and its learned vector if it has one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from nemd_toolkit.clustering import kmeans
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.sphere import mean_direction, to_sphere
+from nemd_toolkit.threads import one_thread
 
 __all__ = [
     "Prototypes",
@@ -73,7 +74,8 @@ class Prototypes:
     def mean_directions(self) -> Float[Tensor, "u d"]:
         """Mean direction of each used prototype's members, float64."""
         rows = [r for r in self.members() if len(r)]
-        return torch.stack([mean_direction(self.embeddings.vectors[r]) for r in rows])
+        with one_thread():
+            return torch.stack([mean_direction(self.embeddings.vectors[r]) for r in rows])
 
 
 def default_counts(n: int) -> tuple[int, ...]:
@@ -129,15 +131,14 @@ def prototypes_from_labels(embeddings: Embeddings) -> Prototypes:
             f"labels: expected at least 2 classes, got one ({str(classes[0])!r}); "
             "use --prototypes with numbers for k-means instead"
         )
-    rows = torch.as_tensor(assignment)
-    means = [mean_direction(embeddings.vectors[rows == c]).float() for c in range(len(classes))]
-    return Prototypes(
+    found = Prototypes(
         embeddings=embeddings,
-        assignment=rows,
-        vectors=torch.stack(means),
+        assignment=torch.as_tensor(assignment),
+        vectors=torch.empty(len(classes), embeddings.dim),
         names=tuple(str(c) for c in classes),
         source="labels",
     )
+    return replace(found, vectors=found.mean_directions().float())
 
 
 def prototypes_from_vectors(embeddings: Embeddings, vectors: Float[Tensor, "k d"]) -> Prototypes:

@@ -11,6 +11,7 @@ __all__ = ["chord", "mean_direction", "require_finite", "resultant", "to_sphere"
 # Squared chords below this, relative to the squared norms, lose digits in |x|^2 + |y|^2 - 2xy
 # (error about 1e-16 of the norms); they are computed again from coordinate differences.
 _NEAR = 1e-5
+_ROWS = 65_536  # at a time in float64
 _ZERO_NORM = 1e-12  # a mean of unit rows shorter than this is rounding, and no direction
 
 
@@ -41,16 +42,19 @@ def to_sphere(points: Float[Tensor, "n d"], *, name: str = "points") -> Float[Te
     tensor([[0.6000, 0.8000]])
     """
     require_finite(points, name=name)
-    wide = points.double()
-    largest = wide.abs().amax(dim=1)
-    zero = largest == 0
+    zero = points.abs().amax(dim=1) == 0
     if bool(zero.any()):
         raise InputError(
             f"{name}: expected rows with a direction, got {int(zero.sum())} of {len(points)} "
             f"rows of norm 0 (first: row {int(zero.nonzero()[0])}); "
             "remove those rows or mend the encoder"
         )
-    wide = wide / largest[:, None]  # so that no square overflows or vanishes
+    return torch.cat([_unit(block) for block in points.split(_ROWS)])
+
+
+def _unit(points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    wide = points.double()
+    wide = wide / wide.abs().amax(dim=1)[:, None]  # so that no square overflows or vanishes
     unit: Tensor = wide / wide.norm(dim=1, keepdim=True)
     return unit.to(points.dtype)
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans as Reference
 
+from nemd_toolkit import clustering
 from nemd_toolkit.clustering import kmeans
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.sphere import to_sphere
@@ -117,3 +118,43 @@ def test_many_rows_are_assigned_to_centroids_of_a_sample(monkeypatch):
     assert (found.assignment == nearest).float().mean() > 0.999
     assert len({(int(a), int(b)) for a, b in zip(found.assignment, group[order], strict=True)}) == 6
     assert kmeans(x[:300], 6).fitted_rows == 300
+
+
+def _seeds_potential(seeding, x, k):
+    seeds = seeding(x, k, torch.Generator().manual_seed(5))
+    return float(torch.cdist(x, seeds).square().min(1).values.mean())
+
+
+@pytest.mark.parametrize("world", [worlds.noise(3000, 32), worlds.clusters(3000, 32, 150, 0.5)[0]])
+def test_seeds_drawn_several_at_a_time_are_as_good_as_one_by_one(world, monkeypatch):
+    several = _seeds_potential(clustering._plus_plus_ahead, world, 320)  # 5 at a time
+    assert several <= 1.03 * _seeds_potential(clustering._plus_plus, world, 320)
+
+
+def test_seeds_drawn_one_at_a_time_by_the_quick_way_are_those_of_the_plain_way(monkeypatch):
+    x = worlds.noise(400, 16)
+    monkeypatch.setattr(clustering, "_BLOCK", 1)
+    first, second = (
+        seeding(x, 30, torch.Generator().manual_seed(1))
+        for seeding in (clustering._plus_plus, clustering._plus_plus_ahead)
+    )
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("seeding", [clustering._plus_plus, clustering._plus_plus_ahead])
+def test_seeds_of_equal_points_are_that_point_and_threads_are_given_back(seeding):
+    threads = torch.get_num_threads()
+    assert seeding(torch.ones(9, 4) / 2, 5, torch.Generator()).tolist() == [[0.5] * 4] * 5
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("world", [worlds.noise(4000, 16), worlds.clusters(4000, 16, 90, 0.9)[0]])
+def test_very_many_rows_are_fitted_to_within_half_a_percent_of_the_long_run(world, monkeypatch):
+    k = 90
+    long = kmeans(world, k, iterations=200)
+    monkeypatch.setattr(clustering, "_ENOUGH_ROWS", 1000)
+    monkeypatch.setattr(clustering, "_ENOUGH_ROWS_EACH", 100)
+    short = kmeans(world, k, iterations=200)
+    assert short.converged
+    assert short.iterations < long.iterations
+    assert short.objective <= 1.005 * long.objective

@@ -15,6 +15,7 @@ from torch import Tensor
 from nemd_toolkit.measures.held_out import Members, TooFewSamples
 from nemd_toolkit.measures.intervals import LEAST as LEAST_PROTOTYPES
 from nemd_toolkit.sphere import mean_direction
+from nemd_toolkit.threads import one_thread
 
 __all__ = [
     "LEAST",
@@ -58,13 +59,14 @@ def draw_clouds(members: Members, n: int, *, seed: int) -> Clouds:
     generator = torch.Generator().manual_seed(seed)
     points = members.points
     first, second, directions, which = [], [], [], []
-    for p, rows in enumerate(members.rows):
-        drawn = rows[torch.randperm(len(rows), generator=generator)]
-        if len(rows) >= 2 * n:
-            first.append(points[drawn[:n]])
-            second.append(points[drawn[n : 2 * n]])
-            directions.append(mean_direction(points[rows]))
-            which.append(p)
+    with one_thread():
+        for p, rows in enumerate(members.rows):
+            drawn = rows[torch.randperm(len(rows), generator=generator)]
+            if len(rows) >= 2 * n:
+                first.append(points[drawn[:n]])
+                second.append(points[drawn[n : 2 * n]])
+                directions.append(mean_direction(points[rows]))
+                which.append(p)
     used = len(members.sizes)
     if len(which) < LEAST_PROTOTYPES:
         advice = (

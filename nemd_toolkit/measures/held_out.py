@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nemd_toolkit.clustering import kmeans
+from nemd_toolkit.clustering import kmeans, rows_to_fit
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.prototypes import Prototypes, nearest_directions
@@ -51,7 +51,8 @@ def cross_fitted(
 ) -> tuple[Members, ...]:
     """Give the held-out members under k-means of the other half, both ways, for each split.
 
-    Views of one sample stay in one half. Raises TooFewSamples where a half has fewer than k rows.
+    Views of one sample stay in one half, and k-means of a half is fitted to half of the rows that
+    it is fitted to for the whole. Raises TooFewSamples where a half has fewer than k rows.
 
     >>> e = Embeddings([[1.0, 0.0], [0.0, 1.0]] * 8)
     >>> [[len(rows) for rows in run.rows] for run in cross_fitted(e, 2, seed=0)]
@@ -83,7 +84,8 @@ def _halves(embeddings: Embeddings, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _held_out(points: Tensor, own: Tensor, other: Tensor, k: int, seed: int) -> Members:
-    centroids = kmeans(points[own], k, seed=seed).centroids
+    most = max(k, (rows_to_fit(len(points), k) + 1) // 2)
+    centroids = kmeans(points[own], k, seed=seed, most_rows=most).centroids
     assignment = nearest_directions(points[other], centroids)
     order = assignment.argsort(stable=True)
     sizes = torch.bincount(assignment, minlength=k).tolist()

@@ -38,15 +38,17 @@ def measure_pairs(clouds: Clouds, most: int, seed: int) -> PairTable:
     u = len(clouds.which)
     pairs = _pairs(u, most, seed)
     between = pairwise_wasserstein1(list(clouds.first), pairs)
-    halves = np.stack([np.arange(u), np.arange(u) + u], axis=1)
+    named, places = np.unique(pairs, return_inverse=True)  # of many clouds a sample names few
+    p, q = places.reshape(pairs.shape).T
+    halves = np.stack([named, named + u], axis=1)
     within = pairwise_wasserstein1([*clouds.first, *clouds.second], halves).cost
-    p, q = pairs.T
+    both = torch.cat([clouds.first[named], clouds.second[named]], dim=1).numpy()
     return PairTable(
         pairs=clouds.which[pairs],
         raw=between.cost,
         excess=between.cost - 0.5 * (within[p] + within[q]),
-        energy=_energies(torch.cat([clouds.first, clouds.second], dim=1).numpy(), pairs),
-        chord=(clouds.directions[p] - clouds.directions[q]).norm(dim=1).numpy(),
+        energy=_energies(both, np.stack([p, q], axis=1)),
+        chord=(clouds.directions[pairs[:, 0]] - clouds.directions[pairs[:, 1]]).norm(dim=1).numpy(),
         prototypes=u,
         skipped=clouds.skipped,
         total=u * (u - 1) // 2,

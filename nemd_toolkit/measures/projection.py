@@ -27,9 +27,12 @@ def project(embeddings: Embeddings, *, seed: int = 0) -> Projection:
 
     Signs are fixed (the largest loading is positive), so the same data give the same map.
     """
-    points = embeddings.vectors.double()
-    mean = points.mean(0)
-    covariance = (points - mean).T @ (points - mean) / len(points)
+    points = embeddings.vectors
+    mean = points.double().mean(0)
+    covariance = torch.zeros(embeddings.dim, embeddings.dim, dtype=torch.float64)
+    for block in points.split(65_536):
+        centred = block.double() - mean
+        covariance += centred.T @ centred / len(points)
     variances, axes = torch.linalg.eigh(covariance)
     axes, variances = axes[:, [-1, -2]], variances.clamp_min(0.0)
     largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
@@ -37,7 +40,7 @@ def project(embeddings: Embeddings, *, seed: int = 0) -> Projection:
     rows = torch.randperm(len(points), generator=generator)[:ROWS].sort().values
     shares = (variances[[-1, -2]] / variances.sum().clamp_min(1e-300)).tolist()
     return Projection(
-        points=((points[rows] - mean) @ (axes * largest.sign())).numpy(),
+        points=((points[rows].double() - mean) @ (axes * largest.sign())).numpy(),
         rows=rows.numpy(),
         explained=(shares[0], shares[1]),
     )

@@ -20,6 +20,7 @@ from nemd_toolkit.prototypes import (
     prototypes_from_vectors,
 )
 from nemd_toolkit.sphere import chord
+from nemd_toolkit.transport import pairwise_wasserstein1
 from tests import worlds
 
 LADDER = {  # DESIGN §3: (d, K, N, K_true) → score at each spread
@@ -139,6 +140,22 @@ def test_pairs_beyond_the_limit_are_sampled_and_said():
     assert len(np.unique(found.table.pairs, axis=0)) == 7
     full = nemd(labelled(0.5))
     assert abs(found.excess.value - full.excess.value) < 0.2
+    of = {tuple(pair): place for place, pair in enumerate(full.table.pairs.tolist())}
+    places = [of[tuple(pair)] for pair in found.table.pairs.tolist()]
+    for column in ("raw", "excess", "energy", "chord"):  # of each pair as among all
+        some, all_ = (getattr(n.table, column) for n in (found, full))
+        np.testing.assert_allclose(some, all_[places], rtol=1e-12)
+
+
+def test_of_many_prototypes_those_outside_the_sample_of_pairs_are_not_solved(monkeypatch):
+    solved = []
+    monkeypatch.setattr(
+        "nemd_toolkit.measures.pair_table.pairwise_wasserstein1",
+        lambda clouds, pairs: solved.append(len(pairs)) or pairwise_wasserstein1(clouds, pairs),
+    )
+    clouds = draw_clouds(members_of(labelled(0.5)), 20, seed=0)
+    assert len(measure_pairs(clouds, 1, 0).pairs) == 1
+    assert solved == [1, 2]  # the pair, and the halves of both
 
 
 def test_pairs_are_all_distinct_unordered_ones_and_a_sample_is_some_of_them():

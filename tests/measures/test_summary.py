@@ -133,8 +133,9 @@ def test_prototype_alignment_names_what_it_compared():
     assert measure_prototypes(prototypes_from_labels(twice)).align_positives == "views"
 
 
-def test_projection_is_pca_with_fixed_signs():
-    x, _ = worlds.clusters(300, 12, 5, 0.5)
+@pytest.mark.parametrize("count", [300, 70_000])  # the latter in two blocks
+def test_projection_is_pca_with_fixed_signs(count):
+    x, _ = worlds.clusters(count, 12, 5, 0.5)
     found = project(Embeddings(x))
     wide = x.double().numpy()
     _, singular, axes = np.linalg.svd(wide - wide.mean(0), full_matrices=False)
