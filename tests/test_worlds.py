@@ -197,3 +197,9 @@ def test_a_mixed_world_has_both_properties():
     assert without_members(world) == 12
     assert within(world) == pytest.approx(1 / np.sqrt(1 + 0.18**2), abs=0.01)
     assert world.codes == {"NEMD002", "NEMD004"}
+
+
+def test_the_largest_dead_worlds_still_have_dimensions_enough():
+    drawn = [worlds.draw("dead", 0.4, seed, large=True).setting for seed in range(40)]
+    assert max(s.count for s in drawn) > 62_500  # 64 dimensions are more numbers than others have
+    assert min(s.dim for s in drawn) >= 64

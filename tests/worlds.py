@@ -322,7 +322,7 @@ def draw(kind: str, severity: float, seed: int, *, large: bool = False) -> World
     own = "own" in variant or bool({"duplicated", "dead"} & {*parts})
     dims = [d for d in (16, 32, 64, 128, 256, 512, 1024) if d * count <= numbers]
     # in few dimensions every direction is near some row, and none is dead
-    dim = int(rng.choice([d for d in dims if d >= 64] if "dead" in parts else dims))
+    dim = int(rng.choice(([d for d in dims if d >= 64] or [64]) if "dead" in parts else dims))
     k = round(_log_uniform(rng, 5, min(500, count / 40)))
     prototypes = None if rng.random() < 0.7 else (k,)
     setting = Setting(
