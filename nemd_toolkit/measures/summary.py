@@ -136,21 +136,22 @@ def measure(
             advance(1)
     found = [c.nemd for c in clusterings if c.nemd is not None]
     missing = [c.nemd_missing for c in clusterings if c.nemd_missing is not None]
-    return Measures(
-        rows=_rows(embeddings),
-        nemd=_summarise(found) if found else None,
-        nemd_missing=None if found else missing[0],
-        clusterings=tuple(clusterings),
-        instance=measure_instance(embeddings, seed=seed),
-        spectrum=measure_spectrum(embeddings.vectors, seed=seed),
-        intrinsic=measure_intrinsic_dimension(embeddings, seed=seed),
-        lidar=measure_lidar(embeddings),
-        projection=project(embeddings, seed=seed),
-        neural_collapse=measure_neural_collapse(embeddings, head),
-        quality=measure_label_quality(embeddings, seed=seed),
-        seed=seed,
-        log=log,
-    )
+    with bar("measuring embeddings", 1):
+        return Measures(
+            rows=_rows(embeddings),
+            nemd=_summarise(found) if found else None,
+            nemd_missing=None if found else missing[0],
+            clusterings=tuple(clusterings),
+            instance=measure_instance(embeddings, seed=seed),
+            spectrum=measure_spectrum(embeddings.vectors, seed=seed),
+            intrinsic=measure_intrinsic_dimension(embeddings, seed=seed),
+            lidar=measure_lidar(embeddings),
+            projection=project(embeddings, seed=seed),
+            neural_collapse=measure_neural_collapse(embeddings, head),
+            quality=measure_label_quality(embeddings, seed=seed),
+            seed=seed,
+            log=log,
+        )
 
 
 def _prepared(prototypes: Prototypes, seed: int) -> Trial | TooFewSamples:

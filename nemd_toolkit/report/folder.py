@@ -5,6 +5,7 @@ from pathlib import Path
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.figures.saving import png_bytes
 from nemd_toolkit.files import replacing
+from nemd_toolkit.progress import bar
 from nemd_toolkit.report.analysis import Analysis
 from nemd_toolkit.report.card import DPI as CARD_DPI
 from nemd_toolkit.report.card import draw_card
@@ -24,15 +25,16 @@ def write(analysis: Analysis, folder: Path) -> Path:
     is there only if the files that it links to are. Raises InputError if the folder cannot be
     written to.
     """
-    pictures = gallery(analysis)
-    files: dict[str, str | bytes] = {
-        "report.json": to_json(analysis),
-        "prototypes.csv": csv_text(prototype_tables(analysis)),
-        "nemd_pairs.csv": csv_text(pair_tables(analysis)),
-        "card.png": png_bytes(draw_card(analysis), CARD_DPI),
-        **{f"figures/{picture.name}.png": png_bytes(picture.figure) for picture in pictures},
-        "report.html": page(analysis, pictures),
-    }
+    with bar("drawing the report", 1):
+        pictures = gallery(analysis)
+        files: dict[str, str | bytes] = {
+            "report.json": to_json(analysis),
+            "prototypes.csv": csv_text(prototype_tables(analysis)),
+            "nemd_pairs.csv": csv_text(pair_tables(analysis)),
+            "card.png": png_bytes(draw_card(analysis), CARD_DPI),
+            **{f"figures/{picture.name}.png": png_bytes(picture.figure) for picture in pictures},
+            "report.html": page(analysis, pictures),
+        }
     write_files(folder, files)
     return folder / "report.html"
 
