@@ -2,15 +2,24 @@
 
 from collections.abc import Sequence
 from math import hypot
+from typing import NamedTuple
 
 from nemd_toolkit.findings.finding import About, Finding, Status
 from nemd_toolkit.findings.thresholds import Thresholds
 from nemd_toolkit.measures.intervals import Interval
+from nemd_toolkit.measures.nemd import Nemd
 from nemd_toolkit.measures.summary import ClusteringMeasures, Measures
 
 __all__ = ["ABOUT", "check"]
 
-_Scored = tuple[ClusteringMeasures, Interval]
+_STATUSES: tuple[Status, ...] = ("passed", "warning", "issue")
+
+
+class _Scored(NamedTuple):
+    clustering: ClusteringMeasures
+    nemd: Nemd
+    score: Interval
+
 
 ABOUT = About(
     code="NEMD002",
@@ -20,8 +29,8 @@ ABOUT = About(
     "is lost, while prototypes stay well separated. This is the prototype collapse that "
     "prototypical contrastive learning is prone to (PAUC poster).",
     fires="the NEMD score, 0 on the uniform sphere and 1 when every cloud is a point, lies above "
-    "the threshold with its whole 95 % interval in at least one clustering; with fewer prototypes "
-    "than groups the score is lower, because each cloud then holds several",
+    "0.75 with its whole 95 % interval in at least one clustering; or above 0.70 where prototypes "
+    "hold several tight clumps each, for with fewer prototypes than groups the score is lower",
     remedy="Lower the weight of the prototype loss or start it later; raise its temperature (PCL's "
     "φ); use more prototypes; add PAUC's prototype terms or instance uniformity, and watch kNN "
     "beside NEMD. If labels are what you want to separate and nothing else, this may be harmless.",
@@ -29,15 +38,17 @@ ABOUT = About(
 
 
 def check(measures: Measures, limits: Thresholds) -> Finding:
-    """Judge the clustering whose score is the most surely high.
+    """Judge the clustering that shows it the most, and of those the one that is the most sure.
 
     Fewer prototypes than groups lower the score, more hardly raise it, so that the others only
-    dilute it. Issue when its whole interval lies above the threshold; warning by its value.
+    dilute it. Tight clumps within prototypes tell that there are fewer.
     """
-    scored = [(c, c.nemd.score) for c in measures.clusterings if c.nemd and c.nemd.score]
+    found = [(c, c.nemd) for c in measures.clusterings if c.nemd is not None]
+    scored = [_Scored(c, nemd, nemd.score) for c, nemd in found if nemd.score is not None]
     thresholds = {
         "score_issue": limits.coagulation_issue,
         "score_warning": limits.coagulation_warning,
+        "clumping": limits.clumping,
     }
     if not scored:
         reason = measures.nemd.score_missing if measures.nemd else measures.nemd_missing
@@ -48,46 +59,60 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
             measured={"score": None},
             threshold=thresholds,
         )
-    worst, score = max(scored, key=lambda entry: entry[1].low)
-    status = _status(score, limits)
-    told = {
-        "issue": "samples have coagulated around their prototypes",
-        "warning": "samples lie close to their prototypes",
-        "passed": "members keep their diversity within prototypes",
-    }
+    worst = max(scored, key=lambda s: (_STATUSES.index(_status(s, limits)), s.score.low))
+    score = worst.score
     return Finding(
         about=ABOUT,
-        status=status,
+        status=_status(worst, limits),
         message=f"NEMD score {score.value:.2f} [{score.low:.2f}, {score.high:.2f}] "
-        f"{_place(worst)}: {told[status]}{_dependence(scored, limits)}",
+        f"{_place(worst.clustering)}: {_told(worst, limits)}{_dependence(scored, limits)}",
         measured={
             "score": score.value,
             "score_low": score.low,
             "score_high": score.high,
-            "k": worst.k,
+            "clumping": worst.nemd.clumping,
+            "k": worst.clustering.k,
         },
         threshold=thresholds,
     )
 
 
+def _status(scored: _Scored, limits: Thresholds) -> Status:
+    clumps = scored.nemd.clumping < limits.clumping
+    high = scored.score.value > limits.coagulation_warning
+    if scored.score.low > limits.coagulation_issue or (high and clumps):
+        return "issue"
+    return "warning" if high or clumps else "passed"
+
+
+def _told(scored: _Scored, limits: Thresholds) -> str:
+    if _status(scored, limits) == "passed":
+        return "members keep their diversity within prototypes"
+    if scored.score.low > limits.coagulation_issue:
+        return "samples have coagulated around their prototypes"
+    if scored.nemd.clumping < limits.clumping:
+        clumps = f"nearest members at {scored.nemd.clumping:.2f} of their mean distance"
+        return f"prototypes hold several tight clumps each ({clumps}); ask for more prototypes"
+    return "samples lie close to their prototypes"
+
+
 def _dependence(scored: Sequence[_Scored], limits: Thresholds) -> str:
     """Warn where the score hangs on K: where clouds hold several groups it is too low."""
-    found = sorted(((c.k, s) for c, s in scored if c.source == "k-means"), key=lambda e: e[0])
-    if len(found) == len(scored) == 1 and found[0][1].low <= limits.coagulation_issue:
+    found = sorted((s for s in scored if s.clustering.source == "k-means"), key=_number)
+    if len(found) == len(scored) == 1 and found[0].score.low <= limits.coagulation_issue:
         return "; at one K only: with more groups than prototypes it would be too low"
     if len(found) < 2:
         return ""
-    (least, few), (_, many) = found[0], found[-1]
+    few, many = found[0].score, found[-1].score
     rise = many.value - few.value
     if rise <= max(limits.score_rise, hypot(many.value - many.low, few.high - few.value)):
         return ""
-    return f"; it rises with K ({few.value:.2f} at K={least}): prototypes hold several groups each"
+    least = f"{few.value:.2f} at K={_number(found[0])}"
+    return f"; it rises with K ({least}): fewer prototypes hold several groups each"
 
 
-def _status(score: Interval, limits: Thresholds) -> Status:
-    if score.low > limits.coagulation_issue:
-        return "issue"
-    return "warning" if score.value > limits.coagulation_warning else "passed"
+def _number(scored: _Scored) -> int:
+    return scored.clustering.k
 
 
 def _place(clustering: ClusteringMeasures) -> str:

@@ -23,6 +23,9 @@ class Thresholds:
     # prototypes (resultant 0.97); 0.7 is 0.31 of it (0.95).
     coagulation_issue: float = 0.75
     coagulation_warning: float = 0.70
+    # Nearest over mean distance of 16 members. Where tight groups outnumber prototypes it was
+    # .03….27, in healthy worlds at least .67, in digits' embeddings of all kinds .35 and more.
+    clumping: float = 0.33
     # A rise of the score from the smallest to the largest K that is told: what d, K, N and n move
     # it by where there are prototypes enough.
     score_rise: float = 0.03

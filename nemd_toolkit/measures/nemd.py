@@ -38,6 +38,7 @@ REPEATED_WORK = 5e9
 # The anchors must lie apart for a score to mean anything: below this ratio of collapsed to uniform
 # excess, the prototypes' directions are as close as those that k-means finds in noise.
 LEAST_ANCHOR_RATIO = 2.0
+MOST_OF_ANCHOR = 1.05  # what excess exceeds the collapsed one by, at most, by chance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class Nemd:
     # of k-means on points without groups, but with these axes; None for other prototypes, for equal
     # points, and where a run would take minutes
     excess_spectrum: float | None
+    clumping: float  # of the prototypes, median and mean over runs: see `clumping_of`
     permutation_p: float | None  # see permutation_p_value; None for k-means
     table: PairTable  # of the prototypes themselves, with the members that k-means saw
 
@@ -116,7 +118,7 @@ def nemd(
     """Measure NEMD of one clustering.
 
     n: points per half cloud; by default what nine in ten prototypes afford, here and in noise,
-    within 8…64. max_pairs: beyond it a sample of the pairs is measured, see `Nemd.pairs_total`.
+    within 6…64. max_pairs: beyond it a sample of the pairs is measured, see `Nemd.pairs_total`.
     splits: of the rows into halves for k-means, where it made the prototypes, with two runs each;
     one where a run would take minutes. Intervals speak of new prototypes and new rows, and add the
     spread over the runs; they hold sampling error, not the transport's, which is exact.
@@ -168,6 +170,7 @@ def measure_nemd(trial: Trial, seed: int, *, n: int, max_pairs: int = MAX_PAIRS)
         excess_uniform=low,
         excess_collapsed=high,
         excess_spectrum=_excess_of_spectrum(trial.prototypes, n, seed, max_pairs),
+        clumping=float(np.mean([np.median(table.clumping) for table in tables])),
         permutation_p=permutation_p_value(trial.prototypes, seed=seed),
         table=shown,
     )
@@ -213,12 +216,18 @@ def _score(
     over the span (delta method: a ratio resampled as such runs away where prototypes form few
     groups).
     """
+    measured = float(np.mean([table.excess.mean() for table in tables]))
     if high < LEAST_ANCHOR_RATIO * low:
         return None, (
             f"prototypes lie too close together for a scale: clouds shrunk to their mean "
             f"directions would be {high:.3g} apart, those of uniform noise are {low:.3g}"
         )
-    value = (float(np.mean([t.excess.mean() for t in tables])) - low) / (high - low)
+    if measured > MOST_OF_ANCHOR * high:
+        return None, (
+            f"clouds do not lie around their mean directions, as those of several far clumps do "
+            f"not: they are {measured:.3g} apart, and the directions {high:.3g}"
+        )
+    value = (measured - low) / (high - low)
     own = _error([table.excess - value * table.chord for table in tables], tables)
     anchor = _error([(1 - value) * table.excess for table in uniform], uniform)
     both = joined([own, anchor])

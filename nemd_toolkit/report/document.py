@@ -169,6 +169,7 @@ def _nemd(nemd: NemdSummary | Nemd | None, missing: str | None) -> dict[str, Any
             "excess_uniform": nemd.excess_uniform,
             "excess_collapsed": nemd.excess_collapsed,
             "excess_spectrum": nemd.excess_spectrum,
+            "clumping": nemd.clumping,
             "permutation_p": nemd.permutation_p,
             "runs": nemd.runs,
             "run_deviation": nemd.run_deviation,

@@ -70,6 +70,12 @@ _DISTANCES: tuple[_Row, ...] = (
         lambda c: number(c.nemd.excess_spectrum if c.nemd else None),
     ),
     (
+        "clumping",
+        "Nearest over mean distance of members of one prototype (16 of each): near 0 where it "
+        "holds several tight clumps, so that there are more groups than prototypes.",
+        lambda c: number(c.nemd.clumping if c.nemd else None),
+    ),
+    (
         "runs of k-means",
         "That the values are means of, and the excess's standard deviation over them.",
         lambda c: _runs(c.nemd),

@@ -152,6 +152,17 @@ def test_coagulation_is_judged_where_it_shows_and_tells_that_it_hangs_on_k():
     assert "at one K only" not in verdict_of(tight, counts=(30,))[1]["NEMD002"].message
 
 
+def test_tight_clumps_within_prototypes_are_coagulation_that_k_is_too_small_for():
+    tight = worlds.clusters(3000, 64, 30, 0.15)[0]
+    verdict, findings = verdict_of(tight, counts=(14,))
+    assert verdict.codes == ("NEMD002",)
+    assert findings["NEMD002"].measured["score_low"] < 0.75
+    assert "several tight clumps" in findings["NEMD002"].message
+    findings = verdict_of(tight, counts=(6,))[1]
+    assert findings["NEMD002"].status == "warning"  # the score itself is low
+    assert "ask for more prototypes" in findings["NEMD002"].message
+
+
 def test_duplicates_are_an_issue_of_own_prototypes_and_a_warning_of_k_means():
     x, group = worlds.clusters(2000, 64, 10, 0.7)
     centres = np.stack([x[group == g].mean(0).numpy() for g in range(10)])

@@ -183,8 +183,8 @@ def test_common_size_is_one_for_all_and_bounded():
     members = members_of(prototypes)
     assert common_size([members]) == min(tenth, 64)
     x, _ = worlds.clusters(90, 16, 6, 0.5)
-    assert common_size([members, members_of(fit_prototypes(Embeddings(x), 30))]) == 8
-    assert common_size([]) == 8
+    assert common_size([members, members_of(fit_prototypes(Embeddings(x), 30))]) == 6
+    assert common_size([]) == 6
 
 
 @pytest.mark.parametrize("options", [{"n": 0}, {"n": -1}, {"max_pairs": 0}, {"splits": 0}])
@@ -289,3 +289,37 @@ def test_permutation_tells_labels_that_know_something_from_those_that_do_not():
     assert permutation_p_value(fit_prototypes(Embeddings(x), 6)) is None
     equal = Embeddings(worlds.equal(50, 4), labels=np.arange(50) % 2)
     assert permutation_p_value(prototypes_from_labels(equal)) == 1.0
+
+
+def test_clumping_is_nearest_over_mean_distance_of_sixteen_members():
+    prototypes = labelled(0.7)
+    found = nemd(prototypes, seed=5, n=20)
+    clouds = draw_clouds(members_of(prototypes), 20, seed=5)
+    some = torch.cat([clouds.first[:, :8], clouds.second[:, :8]], dim=1).double().numpy()
+    values = []
+    for cloud in some:
+        distances = cdist(cloud, cloud)
+        nearest = np.sort(distances, axis=1)[:, 1]
+        values.append(np.median(nearest) / (distances.sum() / (16 * 15)))
+    np.testing.assert_allclose(found.table.clumping, values, rtol=1e-6)
+    assert found.clumping == pytest.approx(np.median(values), rel=1e-6)
+
+
+def test_clumping_tells_tight_groups_within_prototypes_from_one_law():
+    tight, _ = worlds.clusters(2400, 64, 24, 0.1, seed=1)
+    assert nemd(fit_prototypes(Embeddings(tight), 8)).clumping < 0.2
+    assert nemd(fit_prototypes(Embeddings(tight), 24)).clumping > 0.6
+    wide, _ = worlds.clusters(2400, 64, 24, 0.8, seed=1)
+    assert nemd(fit_prototypes(Embeddings(wide), 8)).clumping > 0.6
+    assert nemd(fit_prototypes(Embeddings(worlds.points(6, 600, 32)), 6)).clumping == 1.0
+
+
+def test_labels_of_several_far_clumps_have_no_scale():
+    # two clumps at opposite poles that labels share unevenly: all mean directions are one pole
+    label = np.arange(300) % 3
+    here = np.random.default_rng(0).random(300) < np.array([0.6, 0.75, 0.9])[label]
+    x = torch.as_tensor(2.0 * here - 1)[:, None] * torch.eye(8)[:1] + 0.01 * worlds.noise(300, 8)
+    found = nemd(prototypes_from_labels(Embeddings(x, labels=label)))
+    assert found.excess_collapsed < 0.1 < found.excess.value
+    assert found.score is None
+    assert "around their mean directions" in found.score_missing
