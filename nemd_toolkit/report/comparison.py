@@ -179,7 +179,7 @@ def _pictures(analyses: Sequence[Run]) -> list[Picture]:
             name="scales",
             title="NEMD scores of all runs",
             reading="Left is as spread as uniform noise, right is every prototype shrunk to a "
-            "point; bars are 95 % intervals, leaving out prototypes in turn."
+            "point; bars are 95 % intervals over rows and prototypes."
             + (f" The first {MOST_ROWS} runs." if len(analyses) > MOST_ROWS else ""),
             alt=f"NEMD scores: {told}.",
             figure=draw_scale(

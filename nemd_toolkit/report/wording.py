@@ -123,6 +123,6 @@ def how_sure(measures: Measures) -> str:
     if nemd.score is None:
         return f"{rests} There is no score: {no_score(measures)}."
     return (
-        f"{rests} The 95 % interval leaves out prototypes in turn; it does not hold the choice of "
+        f"{rests} The 95 % interval holds the chance of rows and prototypes, not the choice of "
         "data, layer or K, nor another training seed."
     )
