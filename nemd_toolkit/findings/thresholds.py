@@ -1,7 +1,9 @@
 """Every number a finding compares with, and why it is that number.
 
-First thresholds, ours: set from the ladder of known worlds (tests/worlds.py) and from the rounding
-of float16; their error rates are not measured yet.
+Ours: set from worlds with a known answer (tests/worlds.py), from checkpoints made to collapse and
+from the rounding of float16. On fresh worlds (reports/validity): no false alarm among 1,200 healthy
+ones (below 0.3 % at 95 %), 8 of them inconclusive; beyond the stated severity 199 of 200 coagulated
+ones named, and 200 of 200 of every other kind.
 """
 
 from dataclasses import dataclass
