@@ -65,7 +65,8 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         about=ABOUT,
         status=_status(worst, limits),
         message=f"NEMD score {score.value:.2f} [{score.low:.2f}, {score.high:.2f}] "
-        f"{_place(worst.clustering)}: {_told(worst, limits)}{_dependence(scored, limits)}",
+        f"{_place(worst.clustering)}: {_told(worst, limits)}{_dependence(scored, limits)}"
+        f"{_crowding(worst, measures.rows.dim, limits)}",
         measured={
             "score": score.value,
             "score_low": score.low,
@@ -109,6 +110,14 @@ def _dependence(scored: Sequence[_Scored], limits: Thresholds) -> str:
         return ""
     least = f"{few.value:.2f} at K={_number(found[0])}"
     return f"; it rises with K ({least}): fewer prototypes hold several groups each"
+
+
+def _crowding(worst: _Scored, dim: int, limits: Thresholds) -> str:
+    """Warn where prototypes are many for the dimensions, so that wide groups overlap."""
+    k = worst.clustering.k
+    if k <= limits.crowded * dim or worst.score.value > limits.crowded_score:
+        return ""
+    return f"; {k} prototypes crowd {dim} dimensions, where wide groups score up to 0.08 lower"
 
 
 def _number(scored: _Scored) -> int:

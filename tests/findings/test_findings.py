@@ -152,6 +152,15 @@ def test_coagulation_is_judged_where_it_shows_and_tells_that_it_hangs_on_k():
     assert "at one K only" not in verdict_of(tight, counts=(30,))[1]["NEMD002"].message
 
 
+def test_many_prototypes_in_few_dimensions_are_told_where_groups_are_wide():
+    crowded = "40 prototypes crowd 32 dimensions"
+    wide = worlds.clusters(3000, 32, 40, 1.2)[0]
+    assert crowded in verdict_of(wide, counts=(40,))[1]["NEMD002"].message
+    assert "crowd" not in verdict_of(wide, counts=(10,))[1]["NEMD002"].message
+    tight = worlds.clusters(3000, 32, 40, 0.2)[0]
+    assert "crowd" not in verdict_of(tight, counts=(40,))[1]["NEMD002"].message
+
+
 def test_tight_clumps_within_prototypes_are_coagulation_that_k_is_too_small_for():
     tight = worlds.clusters(3000, 64, 30, 0.15)[0]
     verdict, findings = verdict_of(tight, counts=(14,))
