@@ -31,8 +31,8 @@ class Thresholds:
     # A rise of the score from the smallest to the largest K that is told: what d, K, N and n move
     # it by where there are prototypes enough.
     score_rise: float = 0.03
-    # Prototypes a dimension beyond which wide groups crowd the sphere: at scores below .4 the ladder
-    # is then up to .08 lower (reports/validity/invariance.json).
+    # Prototypes a dimension beyond which wide groups crowd the sphere: at scores below .4 the
+    # ladder is then up to .08 lower (reports/validity/invariance.json).
     crowded: float = 0.5
     crowded_score: float = 0.40
     # NEMD003: cosine distance of distinct prototypes (2410.14060, from memory), share repeated.
