@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nemd_toolkit.embeddings import Embeddings
+from nemd_toolkit.measures.covariance import covariance_around
 from nemd_toolkit.measures.held_out import Members, cross_fitted, members_of
 from nemd_toolkit.prototypes import Prototypes, prototypes_from_vectors
 
@@ -64,11 +65,7 @@ def spectrum_null(prototypes: Prototypes, *, seed: int) -> tuple[Members, ...]:
 def _spectrum_points(embeddings: Embeddings, seed: int) -> Embeddings:
     points = embeddings.vectors
     mean = points.double().mean(0)
-    covariance = torch.zeros(points.shape[1], points.shape[1], dtype=torch.float64)
-    for block in points.split(65_536):
-        rows = block.double() - mean
-        covariance += rows.T @ rows / len(points)
-    variances, axes = torch.linalg.eigh(covariance)
+    variances, axes = torch.linalg.eigh(covariance_around(points, mean))
     root = (axes * variances.clamp_min(0.0).sqrt()).float()
     generator = torch.Generator().manual_seed(seed + 2)
     drawn = torch.randn(points.shape, generator=generator) @ root.T + mean.float()

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 
 from nemd_toolkit.embeddings import Embeddings
+from nemd_toolkit.measures.covariance import covariance_around
 
 __all__ = ["Projection", "project"]
 
@@ -29,11 +30,7 @@ def project(embeddings: Embeddings, *, seed: int = 0) -> Projection:
     """
     points = embeddings.vectors
     mean = points.double().mean(0)
-    covariance = torch.zeros(embeddings.dim, embeddings.dim, dtype=torch.float64)
-    for block in points.split(65_536):
-        centred = block.double() - mean
-        covariance += centred.T @ centred / len(points)
-    variances, axes = torch.linalg.eigh(covariance)
+    variances, axes = torch.linalg.eigh(covariance_around(points, mean))
     axes, variances = axes[:, [-1, -2]], variances.clamp_min(0.0)
     largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
     generator = torch.Generator().manual_seed(seed)

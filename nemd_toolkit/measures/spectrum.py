@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nemd_toolkit.measures.covariance import covariance_around
 from nemd_toolkit.measures.null import uniform_points
 from nemd_toolkit.measures.power_law import PowerLaw, fit_power_law
 
@@ -154,14 +155,10 @@ def w2_uniformity(
 def _singular(points: Float[Tensor, "n d"], centre: Float[Tensor, " d"]) -> np.ndarray:
     """Singular values / √N, descending; those at the rounding level of the input are 0.
 
-    From the d x d covariance in float64, so that N is not limited; blocks bound the memory.
+    From the d x d covariance in float64, so that N is not limited.
     """
     n, d = points.shape
-    covariance = torch.zeros(d, d, dtype=torch.float64)
-    for block in points.split(65_536):
-        rows = block.double() - centre
-        covariance += rows.T @ rows / n
     # float32 rows err by 6e-8 each way; what is below that squared is no direction of the data
     floor = max(float(np.finfo(np.float32).eps) ** 2, d * float(np.finfo(float).eps))
-    variances = torch.linalg.eigvalsh(covariance).flip(0)[: min(n, d)]
+    variances = torch.linalg.eigvalsh(covariance_around(points, centre)).flip(0)[: min(n, d)]
     return torch.where(variances > floor, variances, 0.0).sqrt().numpy()
