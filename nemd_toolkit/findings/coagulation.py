@@ -19,6 +19,7 @@ class _Scored(NamedTuple):
     clustering: ClusteringMeasures
     nemd: Nemd
     score: Interval
+    rise: float  # since the next smaller K of k-means, at the largest K; else 0
 
 
 ABOUT = About(
@@ -29,8 +30,8 @@ ABOUT = About(
     "is lost, while prototypes stay well separated. This is the prototype collapse that "
     "prototypical contrastive learning is prone to (PAUC poster).",
     fires="the NEMD score, 0 on the uniform sphere and 1 when every cloud is a point, lies above "
-    "0.75 with its whole 95 % interval in at least one clustering; or above 0.70 where prototypes "
-    "hold several tight clumps each, for with fewer prototypes than groups the score is lower",
+    "0.75 with its whole 95 % interval in at least one clustering; or above 0.70 where it is too "
+    "low since prototypes hold several groups each: tight clumps within them, or a rise with K",
     remedy="Lower the weight of the prototype loss or start it later; raise its temperature (PCL's "
     "φ); use more prototypes; add PAUC's prototype terms or instance uniformity, and watch kNN "
     "beside NEMD. If labels are what you want to separate and nothing else, this may be harmless.",
@@ -41,14 +42,15 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
     """Judge the clustering that shows it the most, and of those the one that is the most sure.
 
     Fewer prototypes than groups lower the score, more hardly raise it, so that the others only
-    dilute it. Tight clumps within prototypes tell that there are fewer.
+    dilute it. Tight clumps within prototypes tell that there are fewer, as does a score that still
+    rises steeply from the second largest K to the largest.
     """
-    found = [(c, c.nemd) for c in measures.clusterings if c.nemd is not None]
-    scored = [_Scored(c, nemd, nemd.score) for c, nemd in found if nemd.score is not None]
+    scored = _scored(measures)
     thresholds = {
         "score_issue": limits.coagulation_issue,
         "score_warning": limits.coagulation_warning,
         "clumping": limits.clumping,
+        "steep_rise": limits.steep_rise,
     }
     if not scored:
         reason = measures.nemd.score_missing if measures.nemd else measures.nemd_missing
@@ -72,16 +74,29 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
             "score_low": score.low,
             "score_high": score.high,
             "clumping": worst.nemd.clumping,
+            "rise": worst.rise,
             "k": worst.clustering.k,
         },
         threshold=thresholds,
     )
 
 
+def _scored(measures: Measures) -> list[_Scored]:
+    found = [(c, c.nemd) for c in measures.clusterings if c.nemd is not None]
+    scored = [_Scored(c, nemd, nemd.score, 0.0) for c, nemd in found if nemd.score is not None]
+    by_k = sorted((s for s in scored if s.clustering.source == "k-means"), key=_number)
+    if len(by_k) < 2:
+        return scored
+    rise = by_k[-1].score.value - by_k[-2].score.value
+    return [s._replace(rise=rise) if s is by_k[-1] else s for s in scored]
+
+
 def _status(scored: _Scored, limits: Thresholds) -> Status:
     clumps = scored.nemd.clumping < limits.clumping
     high = scored.score.value > limits.coagulation_warning
-    if scored.score.low > limits.coagulation_issue or (high and clumps):
+    if scored.score.low > limits.coagulation_issue:
+        return "issue"
+    if high and (clumps or scored.rise > limits.steep_rise):
         return "issue"
     return "warning" if high or clumps else "passed"
 
@@ -94,6 +109,8 @@ def _told(scored: _Scored, limits: Thresholds) -> str:
     if scored.nemd.clumping < limits.clumping:
         clumps = f"nearest members at {scored.nemd.clumping:.2f} of their mean distance"
         return f"prototypes hold several tight clumps each ({clumps}); ask for more prototypes"
+    if _status(scored, limits) == "issue":
+        return "samples have coagulated around more points than there are prototypes"
     return "samples lie close to their prototypes"
 
 

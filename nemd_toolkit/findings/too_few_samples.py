@@ -12,10 +12,10 @@ ABOUT = About(
     kind="doubt",
     meaning="Too few samples in each prototype, or too few prototypes, for the intervals to hold "
     "what they promise. The verdict is then never 'healthy'.",
-    fires="no clustering has 5 prototypes, and half of those in use, that can be compared: with "
-    "two disjoint halves of at least 6 members, which k-means must not have seen",
+    fires="no clustering has 4 prototypes, and two fifths of those in use, that can be compared: "
+    "with two disjoint halves of at least 6 members, which k-means must not have seen",
     remedy="Give more samples (about 50 for each prototype), or ask for fewer prototypes, but at "
-    "least 5.",
+    "least 4.",
 )
 
 _OUTCOME = {

@@ -172,6 +172,17 @@ def test_tight_clumps_within_prototypes_are_coagulation_that_k_is_too_small_for(
     assert "ask for more prototypes" in findings["NEMD002"].message
 
 
+def test_a_score_that_still_rises_steeply_with_k_is_coagulation_from_the_warning_level_on():
+    tight = worlds.clusters(3000, 128, 45, 0.2)[0]
+    _, findings = verdict_of(tight, counts=(31, 15, 7))
+    assert findings["NEMD002"].measured["score_low"] < 0.75
+    assert findings["NEMD002"].status == "issue"
+    assert "more points than there are prototypes" in findings["NEMD002"].message
+    assert verdict_of(tight, counts=(31,))[1]["NEMD002"].status == "warning"
+    # of a low score a rise says nothing
+    assert verdict_of(worlds.clusters(3000, 64, 30, 0.6)[0], counts=(30, 5))[0].state == "healthy"
+
+
 def test_duplicates_are_an_issue_of_own_prototypes_and_a_warning_of_k_means():
     x, group = worlds.clusters(2000, 64, 10, 0.7)
     centres = np.stack([x[group == g].mean(0).numpy() for g in range(10)])
