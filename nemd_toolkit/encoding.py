@@ -80,7 +80,7 @@ def _require(got: str, known: tuple[str, ...], name: str) -> None:
 
 def _encoder(checkpoint: Checkpoint, branch: str | None, layer: str, device: str) -> ResNet:
     try:
-        net = resnet_from_state_dict(checkpoint.branch(branch))
+        net = resnet_from_state_dict(checkpoint.branch(branch).state)
     except InputError as error:
         raise InputError(f"{checkpoint.path}: {error}") from None
     if layer == "projector" and net.shape.head == "none":

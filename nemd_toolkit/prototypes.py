@@ -190,6 +190,4 @@ def prototypes_from_checkpoint(
             f"{checkpoint.path}: expected prototypes of its own, got none in it; "
             "give numbers for k-means"
         )
-    return tuple(
-        prototypes_from_vectors(embeddings, own.centroids) for own in checkpoint.prototypes
-    )
+    return tuple(prototypes_from_vectors(embeddings, own.vectors) for own in checkpoint.prototypes)

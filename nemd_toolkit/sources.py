@@ -51,9 +51,10 @@ class Opened:
         labels = self.embeddings.labels
         if self.checkpoint is None or labels is None or self.layer != "backbone":
             return None
-        state = self.checkpoint.branch()
-        weights, bias = state.get("fc.weight"), state.get("fc.bias")
-        if self.checkpoint.layout != "resnet" or weights is None or bias is None:
+        head = self.checkpoint.branch().head("classifier")
+        weights = head.state.get("weight") if head else None
+        bias = head.state.get("bias") if head else None
+        if weights is None or bias is None:
             return None
         fits = tuple(weights.shape) == (len(np.unique(labels)), self.embeddings.dim)
         trained = bool(weights.any() & weights.isfinite().all() & bias.isfinite().all())
@@ -145,7 +146,7 @@ def _open_checkpoint(
             "add --data digits, --data fashion-mnist:DIR or --data folder:DIR"
         )
     if layer is None:
-        layer = "projector" if _contrastive_head(checkpoint) else "backbone"
+        layer = checkpoint.branch().default_layer
     embeddings = embed(checkpoint, data, layer, split=split, device=device)
     return Opened(
         embeddings=embeddings,
@@ -158,12 +159,6 @@ def _open_checkpoint(
         spec=data,
         labels=None,
     )
-
-
-def _contrastive_head(checkpoint: Checkpoint) -> bool:
-    """Whether `fc` is a projection; in a plain ResNet it is a classifier."""
-    head = any(key.startswith("fc.") for key in checkpoint.branch())
-    return head and checkpoint.layout != "resnet"
 
 
 def read_labels(path: Path | str) -> NDArray[Any]:

@@ -49,7 +49,7 @@ def evaluate(checkpoint: Path | str, data: str | None = None, *, device: str = "
     path = Path(checkpoint)
     content = read_checkpoint(path)
     checked = checkpoint_from(Content(path=path, data=content))
-    pixels, encoder = _pixels(checked), resnet_from_state_dict(checked.branch("query"))
+    pixels, encoder = _pixels(checked), resnet_from_state_dict(checked.branch("query").state)
     if encoder.shape.channels != pixels.channels:
         raise InputError(
             f"{path}: expected an encoder of {pixels.channels} channels as its images have, got "

@@ -79,11 +79,11 @@ class TestLayouts:
         assert (found.layout, found.method, found.data) == ("pauc-train/1", "pauc", "digits")
         assert (found.epoch, found.arch) == (7, "resnet8-small")
         assert (found.image.size, found.image.mean, found.image.std) == ((8, 8), (0.3,), (0.4,))
-        assert same(found.branches["query"], encoder(0))
-        assert same(found.branch(), encoder(1))
+        assert same(found.branches["query"].state, encoder(0))
+        assert same(found.branch().state, encoder(1))
         (own,) = found.prototypes
         assert own.k == 3
-        assert torch.equal(own.centroids, torch.eye(3, 6))
+        assert torch.equal(own.vectors, torch.eye(3, 6))
         assert own.assignment.tolist() == [0, 2, 1, 0]
         assert found.sha256 == sha256(path)
 
@@ -94,7 +94,7 @@ class TestLayouts:
             assert found.layout == "pcl/moco"
             assert found.default_branch == "key"
             assert found.prototypes == ()
-            assert same(found.branch("key"), encoder(1))
+            assert same(found.branch("key").state, encoder(1))
 
     def test_a_query_encoder_alone_is_the_default(self, tmp_path):
         state = {f"encoder_q.{k}": v for k, v in encoder(0).items()}
@@ -108,15 +108,15 @@ class TestLayouts:
         found = read_checkpoint(save({wrapper: state} if wrapper else state, tmp_path / "a.pt"))
         assert found.layout == "resnet"
         assert "1 other entries are left out" in found.why
-        assert same(found.branch(), encoder(0, channels=3))
-        resnet_from_state_dict(found.branch())
+        assert same(found.branch().state, encoder(0, channels=3))
+        resnet_from_state_dict(found.branch().state)
 
     def test_safetensors_are_read_by_the_same_keys(self, tmp_path):
         safetensors.torch.save_file(pcl()["state_dict"], tmp_path / "a.safetensors")
         found = read_checkpoint(tmp_path / "a.safetensors")
         assert found.layout == "pcl/moco"
-        assert dict(found.branch()).keys() == encoder(1).keys()
-        assert all(torch.equal(v, encoder(1)[k]) for k, v in found.branch().items())
+        assert dict(found.branch().state).keys() == encoder(1).keys()
+        assert all(torch.equal(v, encoder(1)[k]) for k, v in found.branch().state.items())
 
     def test_an_imagenet_stem_means_imagenet_input(self, tmp_path):
         state = {"conv1.weight": torch.ones(4, 3, 7, 7), "layer1.0.conv1.weight": torch.ones(1)}
@@ -126,10 +126,11 @@ class TestLayouts:
     @pytest.mark.parametrize(
         ("data", "message"),
         [
-            ({"state_dict": {"module.vit.cls": torch.ones(1)}}, r"module\.vit\.\* \(1\)"),
-            ({}, "no keys"),
-            ([1, 2], "a list"),
-            ({"a": 1}, r"a\.\*"),
+            ({"state_dict": {"module.vit.cls": torch.ones(1)}}, r"vit\.\* \(1\)"),
+            ({}, "no tensors"),
+            ([1, 2], "a list without tensors"),
+            ({"a": 1}, "no tensors"),
+            ({"a": torch.ones(1)}, r"a\.\* \(1\)"),
             (torch.ones(3, 4), "load_embeddings"),
         ],
     )
@@ -137,9 +138,21 @@ class TestLayouts:
         with pytest.raises(UnknownLayout, match=message):
             read_checkpoint(save(data, tmp_path / "a.pt"))
 
-    def test_unknown_layouts_list_the_known_ones(self, tmp_path):
-        with pytest.raises(UnknownLayout, match="pauc-train/1, pcl/moco, resnet"):
-            read_checkpoint(save({"a": torch.ones(2)}, tmp_path / "a.pt"))
+    def test_a_layout_can_be_named_and_unknown_names_list_the_known_ones(self, tmp_path):
+        path = save(pcl(), tmp_path / "a.pt")
+        assert read_checkpoint(path, "pcl/moco").layout == "pcl/moco"
+        with pytest.raises(InputError, match="pauc-train/1, pcl/moco, .*resnet"):
+            read_checkpoint(path, "moko")
+        with pytest.raises(UnknownLayout, match="the layout resnet"):
+            read_checkpoint(path, "resnet")
+
+    def test_a_file_that_holds_itself_or_one_list_many_times_is_unfolded_once(self, tmp_path):
+        many = [torch.ones(1)]
+        for _ in range(40):
+            many = [many, many]
+        many.append(many)
+        with pytest.raises(UnknownLayout):
+            read_checkpoint(save({"a": many}, tmp_path / "a.pt"))
 
     @pytest.mark.parametrize(
         "changes",

@@ -91,9 +91,9 @@ class TestEmbed:
 
     def test_the_checkpoint_stays_as_it_was_and_can_be_used_again(self, path):
         checkpoint = read_checkpoint(path)
-        before = {k: v.clone() for k, v in checkpoint.branch().items()}
+        before = {k: v.clone() for k, v in checkpoint.branch().state.items()}
         first = embed(checkpoint, "digits", split="test").vectors
-        assert all(torch.equal(v, before[k]) for k, v in checkpoint.branch().items())
+        assert all(torch.equal(v, before[k]) for k, v in checkpoint.branch().state.items())
         assert torch.equal(embed(checkpoint, "digits", split="test").vectors, first)
 
     def test_vectors_can_take_part_in_gradients(self, path):

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nemd_toolkit.checkpoints.safe_reading import Content
+from nemd_toolkit.checkpoints.content import Content
 
 __all__ = ["embedding_columns"]
 

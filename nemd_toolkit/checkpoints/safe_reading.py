@@ -10,7 +10,6 @@ import pickle
 import struct
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,12 @@ import torch
 from safetensors import SafetensorError
 
 from nemd_toolkit.checkpoints.archives import check_archive
+from nemd_toolkit.checkpoints.content import Content
 from nemd_toolkit.checkpoints.pickles import follow_pickle
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError, UnsafeFile
 
-__all__ = ["Content", "read_content", "sha256"]
+__all__ = ["read_content", "sha256"]
 
 _ZIP = b"PK\x03\x04"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first object in files of torch < 1.6
@@ -46,14 +46,6 @@ _GARBAGE = (
     MemoryError,
     struct.error,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
-    """What a file holds, not yet interpreted: tensors, containers, text and numbers."""
-
-    path: Path
-    data: Any
 
 
 def read_content(path: Path | str) -> Content:

@@ -1,0 +1,162 @@
+"""A layout as one table line: which names tell it, and where its parts are."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from nemd_toolkit.checkpoints.layouts.names import below
+from nemd_toolkit.checkpoints.layouts.parts import (
+    Activation,
+    Branch,
+    Head,
+    ImageInfo,
+    OwnPrototypes,
+    State,
+)
+
+__all__ = ["IMAGENET", "HeadAt", "Layout", "Part", "Vectors", "vectors_of"]
+
+IMAGENET = ImageInfo(
+    channels=3,
+    size=(224, 224),
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    resize=256,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadAt:
+    """Where a head is: `layer` is our name for it, `prefix` the file's."""
+
+    layer: str
+    prefix: str  # "encoder_q.fc." for encoder_q.fc.0.weight or encoder_q.fc.weight
+    activation: Activation = "relu"
+    normalised: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Where one branch is. Heads that the file lacks are left out."""
+
+    backbone: str  # prefix
+    heads: tuple[HeadAt, ...] = ()
+    layer: str = "backbone"  # where the method's loss lives, if the file holds that head
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vectors:
+    """Where learned prototypes are, and what they are compared with."""
+
+    prefix: str  # of weight, weight_g and weight_v, parametrizations…, or of several numbered ones
+    layer: str
+    unit: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """One kind of checkpoint.
+
+    Names are those that `tensors` gives: without `module.`, without the wrapper `state_dict`.
+    """
+
+    name: str  # for --layout
+    title: str  # the method and its library
+    source: str  # the code that the names come from
+    marks: tuple[str, ...]  # names, or beginnings of names that end in a dot, that must be there
+    parts: Mapping[str, Part]  # by branch
+    default: str  # branch; the first that the file holds if it lacks this one
+    rename: Callable[[State], State] = field(default=lambda state: state)  # backbone to our names
+    image: ImageInfo = IMAGENET
+    prototypes: tuple[Vectors, ...] = ()
+    absent: tuple[str, ...] = ()  # names, or beginnings, that must not be there
+
+    def fits(self, state: State) -> bool:
+        """Whether these are the names of this layout."""
+        found = all(_holds(state, mark) for mark in self.marks)
+        return found and not any(_holds(state, mark) for mark in self.absent)
+
+    def branches(self, state: State) -> dict[str, Branch]:
+        """Take the branches that the file holds."""
+        found = {name: self._branch(state, part) for name, part in self.parts.items()}
+        return {name: branch for name, branch in found.items() if branch.backbone}
+
+    def _branch(self, state: State, part: Part) -> Branch:
+        heads = [
+            Head(
+                layer=at.layer,
+                state=below(state, at.prefix),
+                activation=at.activation,
+                normalised=at.normalised,
+            )
+            for at in part.heads
+        ]
+        inside = below(state, part.backbone)
+        taken = tuple(
+            prefix.removeprefix(part.backbone)
+            for prefix in self._prefixes()
+            if prefix.startswith(part.backbone) and prefix != part.backbone
+        )
+        heads = [head for head in heads if head.state]
+        layer = part.layer if any(head.layer == part.layer for head in heads) else "backbone"
+        own = {k: v for k, v in inside.items() if not k.startswith(taken)}
+        return Branch(backbone=self.rename(own), heads=tuple(heads), default_layer=layer)
+
+    def _prefixes(self) -> set[str]:
+        """All beginnings that belong to a part of its own."""
+        parts = self.parts.values()
+        heads = {at.prefix for part in parts for at in part.heads}
+        return heads | {part.backbone for part in parts} | {v.prefix for v in self.prototypes}
+
+    def own_prototypes(self, state: State) -> tuple[OwnPrototypes, ...]:
+        """Take the learned prototypes, one entry for each set."""
+        return tuple(
+            replace(own, layer=at.layer, unit=at.unit)
+            for at in self.prototypes
+            for own in vectors_of(below(state, at.prefix), at.prefix.rstrip("."))
+        )
+
+
+def vectors_of(state: State, name: str) -> list[OwnPrototypes]:
+    """Put prototype vectors together from what a linear layer, or several, left in a file.
+
+    Plain `weight` (K x d), weight-normed `weight_g` and `weight_v` or torch's
+    `parametrizations.weight.original0` and `original1` (W = g v / |v|), with or without `bias`,
+    alone or numbered (`prototypes0.weight`, `heads.1.weight`, `2.weight`).
+
+    >>> found = vectors_of({"weight_g": torch.ones(2, 1), "weight_v": 3 * torch.eye(2)}, "p")
+    >>> found[0].vectors
+    tensor([[1., 0.], [0., 1.]])
+    """
+    weight = _weight(state)
+    if weight is not None:
+        bias = state.get("bias")
+        if bias is not None:
+            bias = bias.float() if bias.shape == weight.shape[:1] else None
+        return [OwnPrototypes(vectors=weight, layer="projector", name=name, bias=bias)]
+    groups = sorted({key.rpartition(f".{end}")[0] for end in _ENDS for key in state} - {""})
+    return [
+        own for group in groups for own in vectors_of(below(state, f"{group}."), f"{name}.{group}")
+    ]
+
+
+_ENDS = ("weight", "weight_v", "parametrizations.weight.original1")
+
+
+def _weight(state: State) -> Tensor | None:
+    for size, direction in (
+        ("weight_g", "weight_v"),
+        ("parametrizations.weight.original0", "parametrizations.weight.original1"),
+    ):
+        if size in state and direction in state:
+            v, g = state[direction].float(), state[size].float()
+            fits = v.ndim == 2 and g.numel() == len(v)
+            return g.reshape(-1, 1) * torch.nn.functional.normalize(v, dim=1) if fits else None
+    weight = state.get("weight")
+    return weight.float() if weight is not None and weight.ndim == 2 else None
+
+
+def _holds(state: State, mark: str) -> bool:
+    return any(key.startswith(mark) for key in state) if mark.endswith(".") else mark in state

@@ -1,0 +1,84 @@
+"""All tensors of a file under one name each, whatever they were wrapped in."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from nemd_toolkit.checkpoints.stubs import Stub
+
+__all__ = ["below", "tensors"]
+
+# The one of these at the top that holds tensors is the model, and its name is left out.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
+# What optimisers, schedulers and loggers keep is no part of a model.
+_TRAINING = {
+    *("optimizer", "optimizers", "optimizer_states", "opt_state", "optimizer_state_dict"),
+    *("scheduler", "lr_scheduler", "lr_schedulers", "scaler", "fp16_scaler", "amp"),
+    *("callbacks", "loops", "rng_state", "args", "opt", "hyper_parameters"),
+}
+# DistributedDataParallel and torch.compile wrap modules; module objects sort what they hold.
+_SKIPPED = {"module", "_orig_mod", "_parameters", "_buffers", "_modules"}
+_DEEPEST = 64
+
+
+def tensors(data: Any) -> dict[str, Tensor]:
+    """Tensors by dotted name: mappings, lists and pickled modules unfolded, wrappers left out.
+
+    >>> import torch
+    >>> one = torch.ones(1)
+    >>> list(tensors({"epoch": 3, "state_dict": {"module.encoder_q.conv1.weight": one}}))
+    ['encoder_q.conv1.weight']
+    >>> list(tensors({"student": {"module.head.bias": one}, "optimizer": {"0": one}}))
+    ['student.head.bias']
+    """
+    if not isinstance(data, Mapping):
+        return _unfolded(data)
+    for name in _WRAPPERS:
+        inside = _unfolded(data[name]) if name in data else {}
+        if inside:
+            rest = _unfolded({key: value for key, value in data.items() if key != name})
+            return rest | inside
+    return _unfolded(data)
+
+
+def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Entries whose name starts with the prefix, without it.
+
+    >>> import torch
+    >>> below({"head.bias": torch.ones(1), "body.bias": torch.zeros(1)}, "head.")
+    {'bias': tensor([1.])}
+    """
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _unfolded(data: Any) -> dict[str, Tensor]:
+    """Walk what is held, each container once: a file may hold itself, or one list many times."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    left: list[tuple[tuple[str, ...], Any]] = [((), data)]
+    while left:
+        path, value = left.pop()
+        if isinstance(value, Tensor):
+            found[".".join(path)] = value
+        elif id(value) not in seen and len(path) <= _DEEPEST:
+            inside = _inside(value, top=not path)
+            if inside:
+                seen.add(id(value))
+            left += [((*path, *words), inner) for words, inner in reversed(inside)]
+    return found
+
+
+def _inside(value: Any, *, top: bool) -> list[tuple[list[str], Any]]:
+    """Entries of a container, each with the words that it adds to the name."""
+    if isinstance(value, Stub):
+        value = value.attributes
+    if isinstance(value, list | tuple):
+        return [([str(number)], inner) for number, inner in enumerate(value)]
+    if not isinstance(value, Mapping):
+        return []
+    return [
+        ([word for word in str(key).split(".") if word not in _SKIPPED], inner)
+        for key, inner in value.items()
+        if isinstance(key, str | int) and not (top and key in _TRAINING)
+    ]

@@ -1,0 +1,152 @@
+"""From what a file holds to a reading of it: find the layout, take its parts."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from nemd_toolkit.checkpoints.content import Content
+from nemd_toolkit.checkpoints.layouts.layout import Layout
+from nemd_toolkit.checkpoints.layouts.momentum import MOMENTUM
+from nemd_toolkit.checkpoints.layouts.names import tensors
+from nemd_toolkit.checkpoints.layouts.parts import Branch, ImageInfo, Reading, State
+from nemd_toolkit.checkpoints.layouts.pauc_train import FORMAT, read_pauc_train
+from nemd_toolkit.checkpoints.layouts.plain import PLAIN
+from nemd_toolkit.checkpoints.stubs import Stub
+from nemd_toolkit.checkpoints.wording import shown
+from nemd_toolkit.errors import InputError, UnknownLayout
+
+__all__ = ["LAYOUTS", "layout_names", "read_layout"]
+
+# In order: what is told by many names comes before what is told by few.
+LAYOUTS: tuple[Layout, ...] = (*MOMENTUM, *PLAIN)
+_SMALL_STEM = 3  # kernel
+_ARCHES = ("arch", "model_name", "backbone", "encoder")
+_SETTINGS = ("args", "opt", "hyper_parameters", "hyperparams", "config", "cfg", "hparams")
+
+
+def layout_names() -> tuple[str, ...]:
+    """Names for --layout.
+
+    >>> layout_names()[:2]
+    ('pauc-train/1', 'pcl/moco')
+    """
+    return tuple(dict.fromkeys([FORMAT, *(layout.name for layout in LAYOUTS)]))
+
+
+def read_layout(content: Content, wanted: str | None = None) -> Reading:
+    """Recognise the layout by its names, or take the one that is `wanted`.
+
+    Raises UnknownLayout where none fits, InputError for an unknown or unfitting `wanted`.
+    """
+    state = tensors(content.data)
+    ours = _ours(content, state)
+    if ours is not None and wanted in (None, FORMAT):
+        return _completed(ours, content)
+    for layout in _candidates(wanted, content):
+        branches = layout.branches(state) if layout.fits(state) else {}
+        if branches:
+            return _completed(_reading(layout, state, branches), content)
+    raise UnknownLayout(
+        f"{content.path}: expected "
+        + (
+            f"the layout {wanted}"
+            if wanted
+            else f"one of {len(LAYOUTS) + 1} layouts that nemd knows"
+        )
+        + f", got {_described(content, state)}; save the encoder's state dict, name the layout "
+        "with --layout, or embed the images yourself and give the embeddings"
+    )
+
+
+def _candidates(wanted: str | None, content: Content) -> tuple[Layout, ...]:
+    if wanted is None:
+        return LAYOUTS
+    found = tuple(layout for layout in LAYOUTS if layout.name == wanted)
+    if not found and wanted != FORMAT:
+        raise InputError(
+            f"--layout: expected one of {', '.join(layout_names())}, got {wanted!r}; "
+            f"leave it out to have {content.path} recognised"
+        )
+    return found
+
+
+def _ours(content: Content, state: State) -> Reading | None:
+    layout = MOMENTUM[0]
+    branches = layout.branches(state)
+    return read_pauc_train(content, branches, _default(layout, branches))
+
+
+def _default(layout: Layout, branches: Mapping[str, Branch]) -> str:
+    return layout.default if layout.default in branches else next(iter(branches), "")
+
+
+def _reading(layout: Layout, state: State, branches: Mapping[str, Branch]) -> Reading:
+    default = _default(layout, branches)
+    marks = " and ".join(f"{mark}*" if mark.endswith(".") else mark for mark in layout.marks)
+    return Reading(
+        layout=layout.name,
+        title=layout.title,
+        why=f"it holds {marks}{_left_out(layout, state, branches)}",
+        image=_image(layout.image, branches[default].backbone),
+        branches=branches,
+        default_branch=default,
+        prototypes=layout.own_prototypes(state),
+    )
+
+
+def _left_out(layout: Layout, state: State, branches: Mapping[str, Branch]) -> str:
+    parts = [part for b in branches.values() for part in (b.backbone, *(h.state for h in b.heads))]
+    taken = {id(value) for part in parts for value in part.values()}
+    learned = tuple(at.prefix for at in layout.prototypes)
+    left = [k for k, v in state.items() if id(v) not in taken and not k.startswith(learned)]
+    return f"; {len(left)} other entries are left out" if left else ""
+
+
+def _image(usual: ImageInfo, backbone: State) -> ImageInfo:
+    """Fit the layout's usual input to the stem: grey images, or small ones of unknown size."""
+    stem = backbone.get("conv1.weight")
+    if stem is None or stem.ndim != 4:
+        return usual
+    channels, kernel = int(stem.shape[1]), int(stem.shape[2])
+    if channels != usual.channels and usual.space == "rgb":
+        count = len(usual.mean)
+        usual = replace(
+            usual,
+            channels=channels,
+            mean=(sum(usual.mean) / count,) * channels,
+            std=(sum(usual.std) / count,) * channels,
+        )
+    small = kernel == _SMALL_STEM
+    return replace(usual, size=None, resize=None) if small else usual
+
+
+def _completed(reading: Reading, content: Content) -> Reading:
+    """Add what any file may say of itself."""
+    data = content.data if isinstance(content.data, Mapping) else {}
+    arch = next((data[name] for name in _ARCHES if isinstance(data.get(name), str)), None)
+    epoch = data.get("epoch")
+    whole = epoch if isinstance(epoch, int) and not isinstance(epoch, bool) else None
+    settings = next((s for s in (_plain(data.get(name)) for name in _SETTINGS) if s), {})
+    return replace(reading, arch=arch, epoch=whole, settings=settings)
+
+
+def _plain(value: Any) -> dict[str, object]:
+    """Give settings that are text or numbers, from a dictionary or an options object."""
+    inside = value.attributes if isinstance(value, Stub) else value
+    inside = (
+        vars(inside) if hasattr(inside, "__dict__") and not isinstance(inside, type) else inside
+    )
+    if not isinstance(inside, Mapping):
+        return {}
+    kinds = str | int | float | bool
+    return {shown(key): item for key, item in inside.items() if isinstance(item, kinds)}
+
+
+def _described(content: Content, state: State) -> str:
+    if not state:
+        kind = type(content.data).__name__
+        return "no tensors" if isinstance(content.data, Mapping) else f"a {kind} without tensors"
+    families = Counter(shown(key.partition(".")[0]) for key in state)
+    most = ", ".join(f"{name}.* ({count})" for name, count in families.most_common(6))
+    return f"the keys {most}" + (" and others" if len(families) > 6 else "")
