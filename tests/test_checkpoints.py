@@ -4,20 +4,25 @@ import argparse
 import pickle
 import struct
 import tarfile
+import warnings
 import zipfile
 from collections import OrderedDict
+from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
 from nemd_toolkit.checkpoints import (
+    Stub,
     checkpoint_from,
     embedding_columns,
     read_checkpoint,
     read_content,
     sha256,
 )
+from nemd_toolkit.checkpoints.calls import Global
 from nemd_toolkit.encoders import build_resnet, resnet_from_state_dict
 from nemd_toolkit.errors import InputError, UnknownLayout
 
@@ -203,10 +208,14 @@ class TestReading:
             "ordered": OrderedDict(a=1),
         }
         found = read_content(save(data, tmp_path / "a.pt", zipped=zipped)).data
-        assert found["args"] == data["args"]
+        assert (found["args"].name, found["args"].attributes) == (
+            "argparse.Namespace",
+            vars(data["args"]),
+        )
+        assert found["dtype"] == Global("torch.bfloat16")
         for name in ("parameter", "half", "view", "repeated", "empty"):
             assert torch.equal(found[name], data[name])
-        for name in ("sizes", "dtype", "plain", "ordered"):
+        for name in ("sizes", "plain", "ordered"):
             assert found[name] == data[name]
 
     def test_embeddings_are_told_from_weights_without_reading_twice(self, tmp_path):
@@ -254,19 +263,45 @@ class TestReading:
         with pytest.raises(InputError, match="Permission denied; check its permissions"):
             read_checkpoint(path)
 
-    def test_torchscript_is_refused(self, tmp_path):
-        with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
-            archive.writestr("a/data.pkl", pickle.dumps({}, 2))
-            archive.writestr("a/constants.pkl", pickle.dumps((), 2))
-        with pytest.raises(InputError, match="TorchScript"):
-            read_content(tmp_path / "a.pt")
+    def test_torchscript_gives_its_modules_tensors_and_runs_no_code(self, tmp_path):
+        torch.manual_seed(0)
+        net = build_resnet("resnet8-small", channels=1, dim=6).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.save(torch.jit.trace(net, torch.zeros(1, 1, 8, 8)), tmp_path / "a.pt")
+        found = read_checkpoint(tmp_path / "a.pt")
+        assert (found.container, found.layout) == ("torchscript", "resnet")
+        counts = {k for k in net.state_dict() if k.endswith("num_batches_tracked")}
+        assert found.branch().state.keys() >= net.state_dict().keys() - counts
+        for name in net.state_dict().keys() - counts:
+            assert torch.equal(found.branch().state[name], net.state_dict()[name])
 
-    @pytest.mark.parametrize("protocol", [0, 1, 3, 4, 5])
+    @pytest.mark.parametrize("protocol", [1, 2, 3, 4, 5])
     @FORMATS
-    def test_other_pickle_protocols_are_refused_with_advice(self, tmp_path, zipped, protocol):
-        path = save({"w": torch.ones(2)}, tmp_path / "a.pt", zipped=zipped, protocol=protocol)
-        with pytest.raises(InputError, match=r"torch\.save's defaults"):
+    def test_every_pickle_protocol_is_read_but_the_first(self, tmp_path, zipped, protocol):
+        data = {"w": torch.ones(2), "l": [1, (2, "ä"), {3.5}], "n": argparse.Namespace(a=b"x")}
+        path = save(data, tmp_path / "a.pt", zipped=zipped, protocol=protocol)
+        found = read_content(path).data
+        assert torch.equal(found["w"], data["w"])
+        assert found["l"] == data["l"]
+        assert found["n"].attributes == {"a": b"x"}
+        save(data, path, zipped=zipped, protocol=0)  # torch.load does not read these either
+        with pytest.raises(InputError, match="save it again"):
             read_content(path)
+
+    def test_objects_of_classes_become_stubs_and_modules_give_their_tensors(self, tmp_path):
+        net = build_resnet("resnet8-small", channels=1, dim=6)
+        data = {"net": net, "when": datetime(2026, 1, 1, tzinfo=UTC), "best": np.float64(0.5)}
+        for zipped in (True, False):
+            content = read_content(save(data, tmp_path / "a.pt", zipped=zipped))
+            assert isinstance(content.data["net"], Stub)
+            assert content.data["net"].name.endswith("encoders.resnet.ResNet")
+            assert "datetime.datetime" in content.stubs
+            assert "torch.nn.modules.conv.Conv2d" in content.stubs
+            found = checkpoint_from(content)
+            assert found.layout == "resnet"
+            assert same(found.branch().state, net.state_dict())
+            assert found.stubs == content.stubs
 
     def test_a_flipped_bit_in_a_weight_is_found(self, tmp_path):
         path = save({"w": torch.full((1000,), 3.0)}, tmp_path / "a.pt")

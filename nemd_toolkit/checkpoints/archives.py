@@ -1,4 +1,4 @@
-"""The zip archives that torch.save writes: entries are stored, never packed, never overlapping."""
+"""The zip archives that torch.save and torch.jit.save write: whole, stored, never overlapping."""
 
 import struct
 import zipfile
@@ -6,12 +6,20 @@ import zlib
 from io import BytesIO
 from pathlib import Path
 
-from nemd_toolkit.checkpoints.pickles import follow_pickle
+import torch
+
+from nemd_toolkit.checkpoints.calls import Claim
+from nemd_toolkit.checkpoints.content import Container, Content
+from nemd_toolkit.checkpoints.pickles import read_pickle
+from nemd_toolkit.checkpoints.storages import mapped
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError, UnsafeFile
 
-__all__ = ["check_archive"]
+__all__ = ["read_archive"]
 
+_CHUNK = 1 << 22
+_LOCAL_HEADER = 30  # bytes before a name in a zip file
+_NAME_LENGTHS = slice(26, 30)
 _GARBAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -27,37 +35,46 @@ _GARBAGE = (
 )
 
 
-def check_archive(path: Path) -> None:
-    """Check that the archive is whole and that its pickle asks for no more than it holds.
+def read_archive(path: Path) -> Content:
+    """Read an archive, its tensors mapped from the file.
 
-    Every entry's checksum is compared, so a flipped bit in a weight is found. Raises InputError
-    for damage, UnsafeFile for what torch.save never writes.
+    Checksums of what is read are compared, so a flipped bit in a weight is found. A TorchScript
+    program gives the attributes of its modules; its code is not looked at. Raises InputError for
+    damage, UnsafeFile for what torch never writes.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_entries(path, archive.infolist())
-            broken = archive.testzip()
-            names = {info.filename: info.file_size for info in archive.infolist()}
-            top = _top_folder(path, list(names))
+            top, container = _top_folder(path, archive.namelist())
+            entries = [e for e in archive.infolist() if _of_tensors(e.filename, top)]
+            _check_entries(path, entries)
+            for entry in entries:
+                _check_sum(path, archive, entry)
             program = BytesIO(archive.read(f"{top}/data.pkl"))
+            _check_byte_order(path, archive, f"{top}/byteorder")
+            places = {e.filename: (_start(path, e), e.file_size) for e in entries}
     except _GARBAGE as error:
         raise InputError(
             f"{path}: expected a whole checkpoint, got a damaged archive ({shown(error)}); "
             "copy or download it again"
         ) from None
-    if broken is not None:
-        raise InputError(
-            f"{path}: expected intact contents, got a wrong checksum for {shown(broken)}; "
-            "copy or download it again"
-        )
-    _, claims = follow_pickle(program, path)
-    for key, claim in claims.items():
-        held = names.get(f"{top}/data/{key}", 0)
+    whole = mapped(path)
+
+    def storages(claim: Claim) -> torch.UntypedStorage:
+        start, held = places.get(f"{top}/data/{claim.key}", (0, 0))
         if claim.size > held:
             raise UnsafeFile(
-                f"{path}: expected {claim.size:,} bytes for storage {shown(key)}, got {held:,}; "
-                "the file is damaged or hostile, download it again"
+                f"{path}: expected {claim.size:,} bytes for storage {shown(claim.key)}, got "
+                f"{held:,}; the file is damaged or hostile, download it again"
             )
+        return whole(start, claim.size)
+
+    read = read_pickle(program, path, storages)
+    return Content(path=path, data=read.value, container=container, stubs=read.stubs)
+
+
+def _of_tensors(name: str, top: str) -> bool:
+    """Whether an entry is read; a TorchScript program has code and constants beside these."""
+    return name.startswith(f"{top}/data/") or name in (f"{top}/data.pkl", f"{top}/byteorder")
 
 
 def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
@@ -67,7 +84,7 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
             f"{path}: expected stored entries as torch.save writes them, got packed or encrypted "
             f"ones ({shown((packed or ['?'])[0])}); unpack it and save it again with torch.save"
         )
-    names = {e.filename.lower() for e in entries}  # torch looks names up regardless of case
+    names = {e.filename for e in entries}
     if len(names) < len(entries):
         raise UnsafeFile(
             f"{path}: expected every entry once, got {len(entries)} entries under {len(names)} "
@@ -81,7 +98,39 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
         )
 
 
-def _top_folder(path: Path, names: list[str]) -> str:
+def _check_sum(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Read an entry to its end, where zipfile compares its checksum."""
+    try:
+        with archive.open(entry) as file:
+            while file.read(_CHUNK):
+                pass
+    except zipfile.BadZipFile as error:
+        if "CRC" not in str(error):
+            raise
+        raise InputError(
+            f"{path}: expected intact contents, got a wrong checksum for "
+            f"{shown(entry.filename)}; copy or download it again"
+        ) from None
+
+
+def _check_byte_order(path: Path, archive: zipfile.ZipFile, name: str) -> None:
+    order = archive.read(name) if name in archive.namelist() else b"little"
+    if order != b"little":
+        raise InputError(
+            f"{path}: expected numbers with the lowest byte first, got the order {shown(order)}; "
+            "load and save it again on a usual machine"
+        )
+
+
+def _start(path: Path, entry: zipfile.ZipInfo) -> int:
+    """Where an entry's bytes begin: its own header may be longer than the directory says."""
+    with path.open("rb") as file:
+        file.seek(entry.header_offset)
+        name, extra = struct.unpack("<HH", file.read(_LOCAL_HEADER)[_NAME_LENGTHS])
+    return int(entry.header_offset + _LOCAL_HEADER + name + extra)
+
+
+def _top_folder(path: Path, names: list[str]) -> tuple[str, Container]:
     tops = {name.split("/", 1)[0] for name in names}
     top = next(iter(tops), "")
     if len(tops) != 1 or names.count(f"{top}/data.pkl") != 1:
@@ -89,8 +138,4 @@ def _top_folder(path: Path, names: list[str]) -> str:
             f"{path}: expected an archive written by torch.save, got another zip file without "
             "one data.pkl in one folder; give the checkpoint itself"
         )
-    if f"{top}/constants.pkl" in names:
-        raise InputError(
-            f"{path}: expected a state dict, got a TorchScript program; save model.state_dict()"
-        )
-    return top
+    return top, "torchscript" if f"{top}/constants.pkl" in names else "zip"

@@ -1,142 +1,114 @@
-"""Following a checkpoint's pickle without building anything, to see what it would ask for.
+"""Reading a pickle without executing it.
 
-A pickle is a program for a stack machine. This one runs it on stand-ins: globals are names, calls
-are names of calls, tensors are claims about bytes. So a global off the list, a tensor larger than
-its file, a tuple that doubles a thousand times or a text encoded over and over is refused before
-`torch.load` sees the file.
+A pickle is a program for a stack machine. This machine knows containers, text and numbers; what
+the program names is kept as a name, what it calls is decided by `calls`, and nothing is imported.
+So a pickle of any protocol can be read, whatever classes it names. What would take more time or
+memory than the file's own size justifies (tuples within tuples within tuples, one text encoded
+over and over) is refused.
 """
 
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from io import BytesIO
-from math import prod
 from mmap import mmap
 from pathlib import Path
 from typing import IO, Any, cast
 
-from nemd_toolkit.checkpoints.allowed import CALLS, GLOBALS, REBUILDS, STATEFUL, item_bytes
+from nemd_toolkit.checkpoints.calls import KNOWN, BadClaim, Claim, Global, Storages, claimed, make
+from nemd_toolkit.checkpoints.stubs import Stub
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError, UnsafeFile
 
-__all__ = ["Claim", "follow_pickle"]
+__all__ = ["Pickled", "read_pickle"]
 
-_PROTOCOL = 2  # torch.save's default
 _HEAVIEST = 1_000_000  # leaves a tuple may have once unfolded: hashing visits them all
 _DEEPEST = 50  # tuples within tuples: hashing recurses
-_MOST_NUMBERS = 129  # an offset, and shape and stride of 64 axes: torch's most
-_OVERLAP = 1 << 24  # bytes a tensor may show beyond its storage, its rows repeated by expand()
 _SPARE = 1 << 20  # entries and letters that calls may copy beyond the bytes of the pickle so far
-_GARBAGE = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError)
+_LARGEST_KEY = 1 << 60  # larger numbers can be made to share one hash
+_GARBAGE = (
+    *(ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError),
+    RecursionError,
+    RuntimeError,  # torch's
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a pickle says of one storage: the type of its elements, and how many there are."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pickled:
+    """What a pickle makes, and what it names on the way."""
 
-    kind: str
-    count: int
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.count * item_bytes(self.kind)
+    value: Any
+    claims: dict[str | int, Claim]  # storages, by key
+    stubs: tuple[str, ...]  # classes and functions that were not executed, sorted
 
 
-@dataclass(frozen=True, slots=True)
-class _Global:
-    name: str
+def read_pickle(stream: BytesIO | mmap, path: Path, storages: Storages | None = None) -> Pickled:
+    """Read one pickle, leaving the stream behind it; tensors only where `storages` holds bytes.
 
-
-@dataclass(slots=True, eq=False)
-class _Made:
-    """A list, a dictionary, or the result of calling a global."""
-
-    name: str
-    weight: int = 0  # what a copy of it costs: entries or letters
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tuple:
-    items: list[Any]
-    weight: int  # leaves once unfolded
-    depth: int
-
-
-_OPAQUE = object()  # None, truth values, floats
-
-
-def follow_pickle(stream: BytesIO | mmap, path: Path) -> tuple[Any, dict[str | int, Claim]]:
-    """Follow one pickle to its end; give the object on top and the claims by storage key.
-
-    Strings and integers come as they are. Raises UnsafeFile for a global off the list or a claim
-    that cannot be true, InputError for bytes that are no pickle of torch's.
+    Objects of classes become `Stub`s. Raises UnsafeFile for claims that cannot be true, InputError
+    for bytes that are no pickle.
 
     >>> import pickle
-    >>> follow_pickle(BytesIO(pickle.dumps(7, 2)), Path("seven"))
-    (7, {})
-    >>> follow_pickle(BytesIO(pickle.dumps(print, 2)), Path("bad.pt"))
-    Traceback (most recent call last):
-    ...
-    nemd_toolkit.errors.UnsafeFile: bad.pt: expected only tensors, containers, text and numbers, \
-got a request for builtins.print; nothing was run, save state dicts and plain values only
+    >>> read_pickle(BytesIO(pickle.dumps({"a": [7]})), Path("a.pkl")).value
+    {'a': [7]}
+    >>> read_pickle(BytesIO(pickle.dumps(print)), Path("a.pkl")).stubs
+    ('builtins.print',)
     """
-    machine = _Machine(path)
+    machine = _Machine(path, storages)
     try:
         for opcode, argument, place in pickletools.genops(cast(IO[bytes], stream)):
             machine.read = place or 0
             machine.step(opcode.name, argument)
-        result = machine.stack.pop()
+        value = machine.stack.pop()
+    except BadClaim as claim:
+        raise machine.refuse(str(claim)) from None
     except _GARBAGE:
         raise InputError(
             f"{path}: expected a checkpoint saved by torch.save or safetensors, got bytes that "
             "are neither; the file is damaged or of another kind, copy or save it again"
         ) from None
-    if machine.protocols != {_PROTOCOL}:
-        raise machine.foreign(", ".join(map(str, sorted(machine.protocols))) or "an older one")
-    return result, machine.claims
+    value = Stub(value.name) if isinstance(value, Global) else value
+    return Pickled(value=value, claims=machine.claims, stubs=tuple(sorted(machine.stubs)))
 
 
 @dataclass(slots=True)
 class _Machine:
     path: Path
+    storages: Storages | None
     stack: list[Any] = field(default_factory=list)
     outer: list[list[Any]] = field(default_factory=list)  # stacks below each open mark
     memo: dict[int, Any] = field(default_factory=dict)
     claims: dict[str | int, Claim] = field(default_factory=dict)
-    protocols: set[int] = field(default_factory=set)
+    stubs: set[str] = field(default_factory=set)
+    # of tuples by identity, which are kept so that it stays theirs: leaves once unfolded, depth
+    weights: dict[int, tuple[int, int, tuple[Any, ...]]] = field(default_factory=dict)
     read: int = 0  # bytes
     copied: int = 0  # entries and letters
 
     def step(self, code: str, argument: Any) -> None:
-        if code in _PLAIN:
+        if code in _LITERALS:
             self.stack.append(argument)
-        elif code in _UNREAD:
-            self.stack.append(_OPAQUE)
         elif code in _ACTIONS:
             _ACTIONS[code](self, argument)
         elif code not in _FRAMING:
-            raise self.foreign(f"the instruction {code}")
-
-    def foreign(self, got: str) -> InputError:
-        return InputError(
-            f"{self.path}: expected pickle protocol {_PROTOCOL}, which torch reads safely, got "
-            f"{got}; save it again with torch.save's defaults"
-        )
+            raise ValueError(code)
 
     def refuse(self, wanted: str) -> UnsafeFile:
         return UnsafeFile(
-            f"{self.path}: expected only tensors, containers, text and numbers, got {wanted}; "
-            "nothing was run, save state dicts and plain values only"
+            f"{self.path}: expected only what the file's own size can hold, got {wanted}; "
+            "the file is damaged or hostile, nothing of it was run, download it again"
         )
 
     def name(self, argument: str | None) -> None:
         # only STACK_GLOBAL, of protocol 4, takes the two words from the stack
         module, name = self.last(2) if argument is None else argument.split(" ", 1)
-        full = f"{'builtins' if module == '__builtin__' else module}.{name}"
-        if full not in GLOBALS:
-            raise self.refuse(f"a request for {shown(full)}")
-        self.stack.append(_Global(full))
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise ValueError(module)  # noqa: TRY004  (garbage as any other)
+        place = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
+        full = f"{place}.{name}"
+        if full not in KNOWN:
+            self.stubs.add(shown(full))
+        self.stack.append(Global(full))
 
     def mark(self) -> None:
         self.outer.append(self.stack)
@@ -147,108 +119,155 @@ class _Machine:
         return items
 
     def last(self, count: int) -> list[Any]:
+        if count > len(self.stack):
+            raise IndexError(count)
         items = self.stack[len(self.stack) - count :]
         del self.stack[len(self.stack) - count :]
         return items
 
-    def push_tuple(self, items: list[Any]) -> None:
-        inner = [item for item in items if isinstance(item, _Tuple)]
-        weight = 1 + len(items) + sum(item.weight for item in inner)
-        depth = 1 + max((item.depth for item in inner), default=0)
-        if weight > _HEAVIEST or depth > _DEEPEST:
-            raise self.refuse(f"tuples nested {depth} deep with {weight:,} entries")
-        self.stack.append(_Tuple(items, weight, depth))
+    def push(self, value: Any) -> None:
+        """Put a value on the stack; a tuple made of tuples is weighed."""
+        if isinstance(value, tuple | frozenset):
+            inner = [self.weights[id(item)] for item in value if id(item) in self.weights]
+            weight = 1 + len(value) + sum(known[0] for known in inner)
+            depth = 1 + max((known[1] for known in inner), default=0)
+            if weight > _HEAVIEST or depth > _DEEPEST:
+                raise BadClaim(f"tuples nested {depth} deep with {weight:,} entries")
+            self.weights[id(value)] = (weight, depth, value)  # type: ignore[assignment]
+        self.stack.append(value)
 
-    def call(self) -> None:
-        function, arguments = self.last(2)
-        name = function.name if isinstance(function, _Global) else "an object"
-        if name not in CALLS:
-            raise self.refuse(f"a call of {name}")
-        if name == "_codecs.encode" and arguments.items[1:] != ["latin1"]:
-            raise self.refuse("a call of _codecs.encode for another encoding than latin1")
-        if name in REBUILDS:
-            self.check_view(arguments.items, REBUILDS[name])
-        self.stack.append(_Made(name, self.charge(arguments.items)))
+    def call(self, function: Any, arguments: Any) -> None:
+        if not isinstance(arguments, tuple):
+            raise ValueError(arguments)  # noqa: TRY004  (garbage as any other)
+        self.charge(arguments)
+        self.push(make(function, arguments, self.storages))
 
-    def charge(self, items: list[Any]) -> int:
+    def charge(self, items: tuple[Any, ...]) -> None:
         """Count what a call copies: the same few bytes may be handed to many calls."""
-        weight = 1 + sum(len(i) if isinstance(i, str) else getattr(i, "weight", 1) for i in items)
-        self.copied += weight
+        self.copied += 1 + sum(len(i) if hasattr(i, "__len__") else 1 for i in items)
         if self.copied > self.read + _SPARE:
-            raise self.refuse(f"calls that copy {self.copied:,} entries and letters")
-        return weight
+            raise BadClaim(f"calls that copy {self.copied:,} entries and letters")
 
-    def add(self, items: list[Any]) -> None:
-        self.stack[-1].weight += len(items)
+    def extend(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if isinstance(target, Stub):
+            target.items.extend(items)
+        elif isinstance(target, list):
+            target.extend(items)
+        elif isinstance(target, set):
+            target.update(map(_key, items))
+        else:
+            raise ValueError(target)  # noqa: TRY004  (garbage as any other)
+
+    def set_items(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        entries = target.attributes if isinstance(target, Stub) else target
+        if not isinstance(entries, dict):
+            raise ValueError(entries)  # noqa: TRY004  (garbage as any other)
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            entries[_key(key)] = value
 
     def build(self) -> None:
-        state = self.last(1)
-        self.charge(state + (state[0].items if isinstance(state[0], _Tuple) else []))
+        """Give a stub its attributes; containers and tensors do without them."""
+        state = self.last(1)[0]
         target = self.stack[-1]
-        if not (isinstance(target, _Made) and target.name in STATEFUL):
-            raise self.refuse("attributes for something that is no dictionary")
+        if not isinstance(target, Stub):
+            return
+        parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+        self.charge(parts)
+        for part in parts:
+            if isinstance(part, dict):
+                target.attributes.update(part)
+            elif part is not None:
+                target.state = state
 
-    def storage(self) -> None:
-        word, kind, key, _, count, *_ = self.stack.pop().items
-        if word != "storage" or type(key) not in (str, int) or type(count) is not int or count < 0:
-            raise ValueError(word)
-        claim = Claim(kind.name, count)
-        if self.claims.setdefault(key, claim) != claim:
-            raise self.refuse(f"two sizes for storage {shown(key)}")
+    def storage(self, items: Any) -> None:
+        if items[:1] == ("module",):  # a class, and beside it its source code, which is not read
+            self.stack.append(items[1])
+            return
+        claim = claimed(items)
+        if self.claims.setdefault(claim.key, claim) != claim:
+            raise BadClaim(f"two sizes for storage {shown(claim.key)}")
         self.stack.append(claim)
 
-    def check_view(self, arguments: list[Any], kind_at: int | None) -> None:
-        """Check that a tensor stays within its storage: torch would enlarge the storage."""
-        claim, offset, shape, strides = arguments[:4]
-        item = item_bytes(claim.kind if kind_at is None else arguments[kind_at].name)
-        numbers = [offset, *shape.items, *strides.items]
-        if len(numbers) > _MOST_NUMBERS or any(type(n) is not int or n < 0 for n in numbers):
-            raise ValueError(len(numbers))
-        axes = list(zip(shape.items, strides.items, strict=True))
-        shown = prod(shape.items) * item
-        reach = (offset + 1 + sum((length - 1) * stride for length, stride in axes)) * item
-        if shown and (reach > claim.size or shown > claim.size + _OVERLAP):
-            raise self.refuse(
-                f"a tensor of shape {tuple(shape.items)} in {claim.size:,} bytes of storage"
-            )
+    def pop(self) -> None:
+        if self.stack:
+            self.stack.pop()
+        else:
+            self.stack = self.outer.pop()
+
+    def instance(self, arguments: list[Any]) -> None:
+        self.call(arguments[0], tuple(arguments[1:]))
+
+
+def _key(value: Any) -> Hashable:
+    """Refuse keys that are made to be slow."""
+    if isinstance(value, int) and abs(value) > _LARGEST_KEY:
+        raise BadClaim("a key of more than 60 bits")
+    return cast(Hashable, value)
 
 
 def _memorise(machine: _Machine, place: int | None) -> None:
     machine.memo[len(machine.memo) if place is None else place] = machine.stack[-1]
 
 
-_FRAMING = {"FRAME", "STOP"}
-_PLAIN = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINSTRING"} | {
-    # not torch's, but needed to name what a pickle of another protocol asks for
-    *("SHORT_BINUNICODE", "BINUNICODE8", "UNICODE", "STRING", "BINSTRING", "INT", "LONG")
+def _inst(machine: _Machine, argument: str) -> None:
+    items = machine.since_mark()
+    machine.name(argument)
+    machine.call(machine.stack.pop(), tuple(items))
+
+
+def _dict(machine: _Machine, _: None) -> None:
+    items = machine.since_mark()
+    machine.stack.append({})
+    machine.set_items(items)
+
+
+_FRAMING = {"FRAME", "STOP", "PROTO"}
+_LITERALS = {
+    *("BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "LONG4", "BINFLOAT", "FLOAT"),
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
 }
-_UNREAD = {"NONE", "NEWTRUE", "NEWFALSE", "BINFLOAT"}
 _ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
-    "PROTO": lambda machine, protocol: machine.protocols.add(protocol),
+    "NONE": lambda machine, _: machine.stack.append(None),
+    "NEWTRUE": lambda machine, _: machine.stack.append(True),
+    "NEWFALSE": lambda machine, _: machine.stack.append(False),
+    "BYTEARRAY8": lambda machine, argument: machine.stack.append(bytes(argument)),
     "GLOBAL": _Machine.name,
-    "INST": _Machine.name,
     "STACK_GLOBAL": _Machine.name,
+    "INST": _inst,
+    "OBJ": lambda machine, _: machine.instance(machine.since_mark()),
     "MARK": lambda machine, _: machine.mark(),
     "POP_MARK": lambda machine, _: machine.since_mark(),
-    "EMPTY_LIST": lambda machine, _: machine.stack.append(_Made("list")),
-    "EMPTY_DICT": lambda machine, _: machine.stack.append(_Made("dict")),
-    "EMPTY_SET": lambda machine, _: machine.stack.append(_Made("set")),
-    "EMPTY_TUPLE": lambda machine, _: machine.push_tuple([]),
-    "TUPLE1": lambda machine, _: machine.push_tuple(machine.last(1)),
-    "TUPLE2": lambda machine, _: machine.push_tuple(machine.last(2)),
-    "TUPLE3": lambda machine, _: machine.push_tuple(machine.last(3)),
-    "TUPLE": lambda machine, _: machine.push_tuple(machine.since_mark()),
-    "APPEND": lambda machine, _: machine.add(machine.last(1)),
-    "SETITEM": lambda machine, _: machine.add(machine.last(2)),
-    "APPENDS": lambda machine, _: machine.add(machine.since_mark()),
-    "SETITEMS": lambda machine, _: machine.add(machine.since_mark()),
+    "POP": lambda machine, _: machine.pop(),
+    "DUP": lambda machine, _: machine.stack.append(machine.stack[-1]),
+    "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
+    "EMPTY_DICT": lambda machine, _: machine.stack.append({}),
+    "EMPTY_SET": lambda machine, _: machine.stack.append(set()),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "LIST": lambda machine, _: machine.stack.append(machine.since_mark()),
+    "DICT": _dict,
+    "FROZENSET": lambda machine, _: machine.push(frozenset(map(_key, machine.since_mark()))),
+    "TUPLE1": lambda machine, _: machine.push(tuple(machine.last(1))),
+    "TUPLE2": lambda machine, _: machine.push(tuple(machine.last(2))),
+    "TUPLE3": lambda machine, _: machine.push(tuple(machine.last(3))),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.since_mark())),
+    "APPEND": lambda machine, _: machine.extend(machine.last(1)),
+    "APPENDS": lambda machine, _: machine.extend(machine.since_mark()),
+    "ADDITEMS": lambda machine, _: machine.extend(machine.since_mark()),
+    "SETITEM": lambda machine, _: machine.set_items(machine.last(2)),
+    "SETITEMS": lambda machine, _: machine.set_items(machine.since_mark()),
+    "GET": lambda machine, place: machine.stack.append(machine.memo[place]),
     "BINGET": lambda machine, place: machine.stack.append(machine.memo[place]),
     "LONG_BINGET": lambda machine, place: machine.stack.append(machine.memo[place]),
+    "PUT": _memorise,
     "BINPUT": _memorise,
     "LONG_BINPUT": _memorise,
     "MEMOIZE": _memorise,
-    "REDUCE": lambda machine, _: machine.call(),
-    "NEWOBJ": lambda machine, _: machine.call(),
+    "REDUCE": lambda machine, _: machine.call(*machine.last(2)),
+    "NEWOBJ": lambda machine, _: machine.call(*machine.last(2)),
+    "NEWOBJ_EX": lambda machine, _: machine.call(*machine.last(3)[:2]),
     "BUILD": lambda machine, _: machine.build(),
-    "BINPERSID": lambda machine, _: machine.storage(),
+    "BINPERSID": lambda machine, _: machine.storage(machine.last(1)[0]),
 }

@@ -1,26 +1,26 @@
 """Reading .pt, .pth, .tar, .ckpt and .safetensors files without running anything of theirs.
 
-The kind of file is taken from its first bytes, not from its name. torch files are followed on
-stand-ins first (`pickles`), then read by torch's own restricted reader; two locks, not one.
+The kind of file is taken from its first bytes, not from its name. Pickles are read by
+a machine of ours that imports and calls nothing (`pickles`); tensors are mapped from the file.
 """
 
-import argparse
 import hashlib
 import pickle
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 
-from nemd_toolkit.checkpoints.archives import check_archive
+from nemd_toolkit.checkpoints.archives import read_archive
+from nemd_toolkit.checkpoints.calls import Claim
 from nemd_toolkit.checkpoints.content import Content
-from nemd_toolkit.checkpoints.pickles import follow_pickle
+from nemd_toolkit.checkpoints.pickles import read_pickle
+from nemd_toolkit.checkpoints.storages import mapped
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError, UnsafeFile
 
@@ -58,10 +58,10 @@ def read_content(path: Path | str) -> Content:
     read = _reader(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pickletools and torch remark on damaged bytes
-            return Content(path=path, data=read(path))
+            warnings.simplefilter("ignore")  # pickletools remarks on damaged bytes
+            return read(path)
     except _GARBAGE as error:
-        said = str(error).rpartition("WeightsUnpickler error:")[2]  # torch puts advice around it
+        said = str(error)
         raise InputError(
             f"{path}: expected a readable checkpoint, got a damaged one "
             f"({type(error).__name__}: {shown(said)}); copy or download it again"
@@ -83,7 +83,7 @@ def sha256(path: Path | str) -> str:
     return digest.hexdigest()
 
 
-def _reader(path: Path) -> Callable[[Path], Any]:
+def _reader(path: Path) -> Callable[[Path], Content]:
     try:
         if not path.is_file():
             got = "a folder" if path.is_dir() else "no file"
@@ -98,43 +98,61 @@ def _reader(path: Path) -> Callable[[Path], Any]:
     if not size:
         raise InputError(f"{path}: expected a checkpoint, got an empty file; copy it again")
     if head.startswith(_ZIP):
-        return _read_zip
+        return read_archive
     if len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
         return _read_safetensors
     return _read_legacy
 
 
-def _read_zip(path: Path) -> Any:
-    check_archive(path)
-    return _torch_load(path, mapped=True)
+def _read_safetensors(path: Path) -> Content:
+    data = safetensors.torch.load_file(path, device="cpu")
+    return Content(path=path, data=data, container="safetensors")
 
 
-def _read_safetensors(path: Path) -> Any:
-    return safetensors.torch.load_file(path, device="cpu")
-
-
-def _read_legacy(path: Path) -> Any:
+def _read_legacy(path: Path) -> Content:
+    """Read a file of torch < 1.6: magic number, protocol, system, object, keys, then storages."""
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as stream:
-        # magic number, protocol version, system, object, keys; storages follow as plain bytes
-        first, _ = follow_pickle(stream, path)
-        if first != _LEGACY_MAGIC:
+        if read_pickle(stream, path).value != _LEGACY_MAGIC:
             raise InputError(
                 f"{path}: expected a checkpoint saved by torch.save or safetensors, got a plain "
-                "pickle; save it with torch.save"
+                "pickle, which is not executed; load it where you trust it, and save the "
+                "network's state dict with torch.save (Haiku's BYOL needs a converter to PyTorch)"
             )
-        follow_pickle(stream, path)
-        follow_pickle(stream, path)
-        _, claims = follow_pickle(stream, path)
-        follow_pickle(stream, path)
-        claimed, left = sum(claim.size for claim in claims.values()), len(stream) - stream.tell()
+        read_pickle(stream, path)
+        system = read_pickle(stream, path).value
+        if isinstance(system, dict) and system.get("little_endian") is False:
+            raise InputError(
+                f"{path}: expected numbers with the lowest byte first, got the highest first; "
+                "load and save it again on a usual machine"
+            )
+        start = stream.tell()
+        claims = read_pickle(stream, path).claims
+        keys = read_pickle(stream, path).value
+        places = _places(stream, path, keys, claims)
+        whole = mapped(path)
+        stream.seek(start)
+        read = read_pickle(stream, path, lambda claim: whole(*places[claim.key]))
+    return Content(path=path, data=read.value, container="legacy", stubs=read.stubs)
+
+
+def _places(
+    stream: mmap, path: Path, keys: Any, claims: Mapping[str | int, Claim]
+) -> dict[str | int, tuple[int, int]]:
+    """Find where each storage's bytes are, behind a count of its elements."""
+    claimed, left = sum(claim.size for claim in claims.values()), len(stream) - stream.tell()
     if claimed > left:
         raise UnsafeFile(
             f"{path}: expected {claimed:,} bytes of tensors, got {left:,}; the file is damaged or "
             "hostile, download it again"
         )
-    return _torch_load(path, mapped=False)
-
-
-def _torch_load(path: Path, *, mapped: bool) -> Any:
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
+    found, place = {}, stream.tell()
+    for key in keys:
+        claim = claims[key]
+        if int.from_bytes(stream[place : place + 8], "little") != claim.count:
+            raise UnsafeFile(
+                f"{path}: expected {claim.count:,} elements in storage {shown(key)}, got another "
+                "number; the file is damaged, download it again"
+            )
+        found[key] = (place + 8, claim.size)
+        place += 8 + claim.size
+    return found
