@@ -10,9 +10,10 @@ from nemd_toolkit.checkpoints.pickles import follow_pickle
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError, UnsafeFile
 
-__all__ = ["check_archive"]
+__all__ = ["GARBAGE", "check_archive", "check_entries"]
 
-_GARBAGE = (
+# What zipfile raises on damage.
+GARBAGE = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -35,12 +36,12 @@ def check_archive(path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_entries(path, archive.infolist())
+            check_entries(path, archive.infolist())
             broken = archive.testzip()
             names = {info.filename: info.file_size for info in archive.infolist()}
             top = _top_folder(path, list(names))
             program = BytesIO(archive.read(f"{top}/data.pkl"))
-    except _GARBAGE as error:
+    except GARBAGE as error:
         raise InputError(
             f"{path}: expected a whole checkpoint, got a damaged archive ({shown(error)}); "
             "copy or download it again"
@@ -60,7 +61,8 @@ def check_archive(path: Path) -> None:
             )
 
 
-def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+def check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """Refuse packed, encrypted, repeated and overlapping entries: torch writes none."""
     packed = [e.filename for e in entries if e.compress_type != zipfile.ZIP_STORED]
     if packed or any(e.flag_bits & 1 or e.file_size != e.compress_size for e in entries):
         raise UnsafeFile(

@@ -19,7 +19,9 @@ import torch
 from safetensors import SafetensorError
 
 from nemd_toolkit.checkpoints.archives import check_archive
-from nemd_toolkit.checkpoints.content import Content
+from nemd_toolkit.checkpoints.content import Container, Content
+from nemd_toolkit.checkpoints.exported import is_exported, read_exported
+from nemd_toolkit.checkpoints.folders import read_folder, weight_files
 from nemd_toolkit.checkpoints.pickles import follow_pickle
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError, UnsafeFile
@@ -49,17 +51,19 @@ _GARBAGE = (
 
 
 def read_content(path: Path | str) -> Content:
-    """Read a torch or safetensors file onto the CPU.
+    """Read a torch or safetensors file, or a folder of Hugging Face or timm, onto the CPU.
 
     Raises InputError for missing, empty, foreign or damaged files, and UnsafeFile (an InputError)
     for files that ask for code or claim more than they hold; nothing of those is run.
     """
     path = Path(path)
-    read = _reader(path)
+    if path.is_dir():
+        return read_folder(path, read_content)
+    read, container = _reader(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pickletools and torch remark on damaged bytes
-            return Content(path=path, data=read(path))
+            return Content(path=path, data=read(path), container=container)
     except _GARBAGE as error:
         said = str(error).rpartition("WeightsUnpickler error:")[2]  # torch puts advice around it
         raise InputError(
@@ -69,25 +73,26 @@ def read_content(path: Path | str) -> Content:
 
 
 def sha256(path: Path | str) -> str:
-    """Hexadecimal SHA-256 of a file, read in pieces.
+    """Hexadecimal SHA-256 of a file, or of the weights in a folder, read in pieces.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile() as empty:
     ...     sha256(empty.name)[:8]
     'e3b0c442'
     """
+    path = Path(path)
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+    for each in weight_files(path) if path.is_dir() else [path]:
+        with each.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
     return digest.hexdigest()
 
 
-def _reader(path: Path) -> Callable[[Path], Any]:
+def _reader(path: Path) -> tuple[Callable[[Path], Any], Container]:
     try:
         if not path.is_file():
-            got = "a folder" if path.is_dir() else "no file"
-            raise InputError(f"{path}: expected a file, got {got}; check the path")
+            raise InputError(f"{path}: expected a file, got no file; check the path")
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(9)
@@ -98,10 +103,10 @@ def _reader(path: Path) -> Callable[[Path], Any]:
     if not size:
         raise InputError(f"{path}: expected a checkpoint, got an empty file; copy it again")
     if head.startswith(_ZIP):
-        return _read_zip
+        return (read_exported, "torch.export") if is_exported(path) else (_read_zip, "zip")
     if len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
-        return _read_safetensors
-    return _read_legacy
+        return _read_safetensors, "safetensors"
+    return _read_legacy, "legacy"
 
 
 def _read_zip(path: Path) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from nemd_toolkit.checkpoints.content import Content
+from nemd_toolkit.checkpoints.layouts.configured import configured
 from nemd_toolkit.checkpoints.layouts.distillation import DISTILLATION
 from nemd_toolkit.checkpoints.layouts.inputs import fitted
 from nemd_toolkit.checkpoints.layouts.layout import Layout
@@ -128,7 +129,8 @@ def _completed(reading: Reading, content: Content) -> Reading:
     epoch = data.get("epoch")
     whole = epoch if isinstance(epoch, int) and not isinstance(epoch, bool) else None
     settings = next((s for s in (_plain(data.get(name)) for name in _SETTINGS) if s), {})
-    return replace(reading, arch=arch, epoch=whole, settings=settings)
+    image = configured(reading.image, content) if content.container == "folder" else reading.image
+    return replace(reading, arch=arch, epoch=whole, settings=settings, image=image)
 
 
 def _plain(value: Any) -> dict[str, object]:
