@@ -15,12 +15,13 @@ from nemd_toolkit.checkpoints.storages import mapped
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError, UnsafeFile
 
-__all__ = ["read_archive"]
+__all__ = ["GARBAGE", "check_entries", "check_sums", "read_archive"]
 
 _CHUNK = 1 << 22
 _LOCAL_HEADER = 30  # bytes before a name in a zip file
 _NAME_LENGTHS = slice(26, 30)
-_GARBAGE = (
+# What zipfile raises on damage.
+GARBAGE = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -46,13 +47,12 @@ def read_archive(path: Path) -> Content:
         with zipfile.ZipFile(path) as archive:
             top, container = _top_folder(path, archive.namelist())
             entries = [e for e in archive.infolist() if _of_tensors(e.filename, top)]
-            _check_entries(path, entries)
-            for entry in entries:
-                _check_sum(path, archive, entry)
+            check_entries(path, entries)
+            check_sums(path, archive, entries)
             program = BytesIO(archive.read(f"{top}/data.pkl"))
             _check_byte_order(path, archive, f"{top}/byteorder")
             places = {e.filename: (_start(path, e), e.file_size) for e in entries}
-    except _GARBAGE as error:
+    except GARBAGE as error:
         raise InputError(
             f"{path}: expected a whole checkpoint, got a damaged archive ({shown(error)}); "
             "copy or download it again"
@@ -77,7 +77,8 @@ def _of_tensors(name: str, top: str) -> bool:
     return name.startswith(f"{top}/data/") or name in (f"{top}/data.pkl", f"{top}/byteorder")
 
 
-def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+def check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """Refuse packed, encrypted, repeated and overlapping entries: torch writes none."""
     packed = [e.filename for e in entries if e.compress_type != zipfile.ZIP_STORED]
     if packed or any(e.flag_bits & 1 or e.file_size != e.compress_size for e in entries):
         raise UnsafeFile(
@@ -98,19 +99,20 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
         )
 
 
-def _check_sum(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
-    """Read an entry to its end, where zipfile compares its checksum."""
-    try:
-        with archive.open(entry) as file:
-            while file.read(_CHUNK):
-                pass
-    except zipfile.BadZipFile as error:
-        if "CRC" not in str(error):
-            raise
-        raise InputError(
-            f"{path}: expected intact contents, got a wrong checksum for "
-            f"{shown(entry.filename)}; copy or download it again"
-        ) from None
+def check_sums(path: Path, archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> None:
+    """Read entries to their end, where zipfile compares checksums; InputError for a wrong one."""
+    for entry in entries:
+        try:
+            with archive.open(entry) as file:
+                while file.read(_CHUNK):
+                    pass
+        except zipfile.BadZipFile as error:
+            if "CRC" not in str(error):
+                raise
+            raise InputError(
+                f"{path}: expected intact contents, got a wrong checksum for "
+                f"{shown(entry.filename)}; copy or download it again"
+            ) from None
 
 
 def _check_byte_order(path: Path, archive: zipfile.ZipFile, name: str) -> None:

@@ -19,6 +19,8 @@ from safetensors import SafetensorError
 from nemd_toolkit.checkpoints.archives import read_archive
 from nemd_toolkit.checkpoints.calls import Claim
 from nemd_toolkit.checkpoints.content import Content
+from nemd_toolkit.checkpoints.exported import is_exported, read_exported
+from nemd_toolkit.checkpoints.folders import read_folder, weight_files
 from nemd_toolkit.checkpoints.pickles import read_pickle
 from nemd_toolkit.checkpoints.storages import mapped
 from nemd_toolkit.checkpoints.wording import shown
@@ -55,6 +57,8 @@ def read_content(path: Path | str) -> Content:
     for files that ask for code or claim more than they hold; nothing of those is run.
     """
     path = Path(path)
+    if path.is_dir():
+        return read_folder(path, read_content)
     read = _reader(path)
     try:
         with warnings.catch_warnings():
@@ -69,25 +73,26 @@ def read_content(path: Path | str) -> Content:
 
 
 def sha256(path: Path | str) -> str:
-    """Hexadecimal SHA-256 of a file, read in pieces.
+    """Hexadecimal SHA-256 of a file, or of the weights in a folder, read in pieces.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile() as empty:
     ...     sha256(empty.name)[:8]
     'e3b0c442'
     """
+    path = Path(path)
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+    for each in weight_files(path) if path.is_dir() else [path]:
+        with each.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
     return digest.hexdigest()
 
 
 def _reader(path: Path) -> Callable[[Path], Content]:
     try:
         if not path.is_file():
-            got = "a folder" if path.is_dir() else "no file"
-            raise InputError(f"{path}: expected a file, got {got}; check the path")
+            raise InputError(f"{path}: expected a file, got no file; check the path")
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(9)
@@ -98,7 +103,7 @@ def _reader(path: Path) -> Callable[[Path], Content]:
     if not size:
         raise InputError(f"{path}: expected a checkpoint, got an empty file; copy it again")
     if head.startswith(_ZIP):
-        return read_archive
+        return read_exported if is_exported(path) else read_archive
     if len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
         return _read_safetensors
     return _read_legacy

@@ -1,7 +1,7 @@
 """Every number a finding compares with, and why it is that number.
 
 Ours: set from worlds with a known answer (tests/worlds.py), from checkpoints made to collapse and
-from the rounding of float16. On fresh worlds (reports/validity): all of 1,200 healthy ones called so
+from the rounding of float16. On fresh worlds (reports/validity): all of 1,200 healthy called so
 (false alarms below 0.3 % at 95 %), and beyond the stated severity 200 of 200 of every kind named.
 """
 

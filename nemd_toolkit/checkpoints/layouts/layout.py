@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from nemd_toolkit.checkpoints.layouts.names import below
+from nemd_toolkit.checkpoints.layouts.names import appended, below
 from nemd_toolkit.checkpoints.layouts.parts import (
     Activation,
     Branch,
@@ -35,6 +35,8 @@ class HeadAt:
     prefix: str  # "encoder_q.fc." for encoder_q.fc.0.weight or encoder_q.fc.weight
     activation: Activation = "relu"
     normalised: bool = False
+    on: str | None = None  # the layer that it is applied to; None: the one before it
+    then: str | None = None  # prefix of a further piece behind an activation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,8 @@ class Layout:
     image: ImageInfo = IMAGENET
     prototypes: tuple[Vectors, ...] = ()
     absent: tuple[str, ...] = ()  # names, or beginnings, that must not be there
+    small: ImageInfo | None = None  # input of a ResNet with a 3x3 stem, where the code tells it
+    any_size: bool = False  # positions are interpolated: a ViT's grid does not tell the size
 
     def fits(self, state: State) -> bool:
         """Whether these are the names of this layout."""
@@ -84,30 +88,35 @@ class Layout:
         return {name: branch for name, branch in found.items() if branch.backbone}
 
     def _branch(self, state: State, part: Part) -> Branch:
-        heads = [
-            Head(
-                layer=at.layer,
-                state=below(state, at.prefix),
-                activation=at.activation,
-                normalised=at.normalised,
-            )
-            for at in part.heads
-        ]
-        inside = below(state, part.backbone)
-        taken = tuple(
-            prefix.removeprefix(part.backbone)
-            for prefix in self._prefixes()
-            if prefix.startswith(part.backbone) and prefix != part.backbone
-        )
-        heads = [head for head in heads if head.state]
+        heads = [head for at in part.heads if (head := self._head(state, at)).state]
         layer = part.layer if any(head.layer == part.layer for head in heads) else "backbone"
-        own = {k: v for k, v in inside.items() if not k.startswith(taken)}
+        own = self._own(state, part.backbone)
         return Branch(backbone=self.rename(own), heads=tuple(heads), default_layer=layer)
+
+    def _head(self, state: State, at: HeadAt) -> Head:
+        inside = self._own(state, at.prefix)
+        return Head(
+            layer=at.layer,
+            state=appended(inside, self._own(state, at.then)) if at.then else inside,
+            activation=at.activation,
+            normalised=at.normalised,
+            on=at.on,
+        )
+
+    def _own(self, state: State, prefix: str) -> dict[str, Tensor]:
+        """Entries below a prefix, without what belongs to a part of its own."""
+        taken = tuple(
+            other.removeprefix(prefix)
+            for other in self._prefixes()
+            if other.startswith(prefix) and other != prefix
+        )
+        return {k: v for k, v in below(state, prefix).items() if not k.startswith(taken)}
 
     def _prefixes(self) -> set[str]:
         """All beginnings that belong to a part of its own."""
         parts = self.parts.values()
         heads = {at.prefix for part in parts for at in part.heads}
+        heads |= {at.then for part in parts for at in part.heads if at.then}
         return heads | {part.backbone for part in parts} | {v.prefix for v in self.prototypes}
 
     def own_prototypes(self, state: State) -> tuple[OwnPrototypes, ...]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nemd_toolkit.checkpoints.stubs import Stub
 
-__all__ = ["below", "tensors"]
+__all__ = ["appended", "below", "tensors"]
 
 # The one of these at the top that holds tensors is the model, and its name is left out.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
@@ -50,6 +50,24 @@ def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     {'bias': tensor([1.])}
     """
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def appended(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Two numbered modules as one, with a gap between them, where an activation stands.
+
+    >>> import torch
+    >>> one = torch.ones(1)
+    >>> list(appended({"0.weight": one, "1.weight": one}, {"0.bias": one}))
+    ['0.weight', '1.weight', '3.bias']
+    """
+    numbers = [int(key.partition(".")[0]) for key in first if key.partition(".")[0].isdecimal()]
+    shift = max(numbers) + 2 if numbers else 0
+    words = {key: key.partition(".") for key in second}
+    shifted = {
+        f"{int(number) + shift}.{rest}" if number.isdecimal() else key: second[key]
+        for key, (number, _, rest) in words.items()
+    }
+    return {**first, **shifted}
 
 
 def _unfolded(data: Any) -> dict[str, Tensor]:

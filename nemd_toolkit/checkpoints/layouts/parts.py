@@ -37,6 +37,7 @@ class Head:
     state: State  # as nn.Sequential numbers its modules, or weight and bias of one Linear
     activation: Activation = "relu"  # where the numbering leaves a gap
     normalised: bool = False  # the output is brought to length 1 before what follows
+    on: str | None = None  # the layer that it is applied to; None: the head before, or the backbone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

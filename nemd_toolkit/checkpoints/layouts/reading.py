@@ -6,12 +6,20 @@ from dataclasses import replace
 from typing import Any
 
 from nemd_toolkit.checkpoints.content import Content
+from nemd_toolkit.checkpoints.layouts.configured import configured
+from nemd_toolkit.checkpoints.layouts.distillation import DISTILLATION
+from nemd_toolkit.checkpoints.layouts.inputs import fitted
 from nemd_toolkit.checkpoints.layouts.layout import Layout
+from nemd_toolkit.checkpoints.layouts.lightly import LIGHTLY
 from nemd_toolkit.checkpoints.layouts.momentum import MOMENTUM
 from nemd_toolkit.checkpoints.layouts.names import tensors
-from nemd_toolkit.checkpoints.layouts.parts import Branch, ImageInfo, Reading, State
+from nemd_toolkit.checkpoints.layouts.parts import Branch, Reading, State
 from nemd_toolkit.checkpoints.layouts.pauc_train import FORMAT, read_pauc_train
 from nemd_toolkit.checkpoints.layouts.plain import PLAIN
+from nemd_toolkit.checkpoints.layouts.sololearn import SOLO_LEARN
+from nemd_toolkit.checkpoints.layouts.stable import STABLE
+from nemd_toolkit.checkpoints.layouts.transformers import HUGGING_FACE, VISION_TRANSFORMERS
+from nemd_toolkit.checkpoints.layouts.vissl import VISSL
 from nemd_toolkit.checkpoints.stubs import Stub
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError, UnknownLayout
@@ -19,8 +27,17 @@ from nemd_toolkit.errors import InputError, UnknownLayout
 __all__ = ["LAYOUTS", "layout_names", "read_layout"]
 
 # In order: what is told by many names comes before what is told by few.
-LAYOUTS: tuple[Layout, ...] = (*MOMENTUM, *PLAIN)
-_SMALL_STEM = 3  # kernel
+LAYOUTS: tuple[Layout, ...] = (
+    *MOMENTUM,
+    *HUGGING_FACE,
+    *DISTILLATION,
+    *VISSL,
+    *SOLO_LEARN,
+    *LIGHTLY,
+    *STABLE,
+    *VISION_TRANSFORMERS,
+    *PLAIN,
+)
 _ARCHES = ("arch", "model_name", "backbone", "encoder")
 _SETTINGS = ("args", "opt", "hyper_parameters", "hyperparams", "config", "cfg", "hparams")
 
@@ -88,7 +105,9 @@ def _reading(layout: Layout, state: State, branches: Mapping[str, Branch]) -> Re
         layout=layout.name,
         title=layout.title,
         why=f"it holds {marks}{_left_out(layout, state, branches)}",
-        image=_image(layout.image, branches[default].backbone),
+        image=fitted(
+            layout.image, branches[default].backbone, small=layout.small, any_size=layout.any_size
+        ),
         branches=branches,
         default_branch=default,
         prototypes=layout.own_prototypes(state),
@@ -103,24 +122,6 @@ def _left_out(layout: Layout, state: State, branches: Mapping[str, Branch]) -> s
     return f"; {len(left)} other entries are left out" if left else ""
 
 
-def _image(usual: ImageInfo, backbone: State) -> ImageInfo:
-    """Fit the layout's usual input to the stem: grey images, or small ones of unknown size."""
-    stem = backbone.get("conv1.weight")
-    if stem is None or stem.ndim != 4:
-        return usual
-    channels, kernel = int(stem.shape[1]), int(stem.shape[2])
-    if channels != usual.channels and usual.space == "rgb":
-        count = len(usual.mean)
-        usual = replace(
-            usual,
-            channels=channels,
-            mean=(sum(usual.mean) / count,) * channels,
-            std=(sum(usual.std) / count,) * channels,
-        )
-    small = kernel == _SMALL_STEM
-    return replace(usual, size=None, resize=None) if small else usual
-
-
 def _completed(reading: Reading, content: Content) -> Reading:
     """Add what any file may say of itself."""
     data = content.data if isinstance(content.data, Mapping) else {}
@@ -128,7 +129,8 @@ def _completed(reading: Reading, content: Content) -> Reading:
     epoch = data.get("epoch")
     whole = epoch if isinstance(epoch, int) and not isinstance(epoch, bool) else None
     settings = next((s for s in (_plain(data.get(name)) for name in _SETTINGS) if s), {})
-    return replace(reading, arch=arch, epoch=whole, settings=settings)
+    image = configured(reading.image, content) if content.container == "folder" else reading.image
+    return replace(reading, arch=arch, epoch=whole, settings=settings, image=image)
 
 
 def _plain(value: Any) -> dict[str, object]:

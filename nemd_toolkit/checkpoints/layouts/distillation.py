@@ -1,0 +1,93 @@
+"""DINO and DINOv2: a student and a teacher, prototypes in the last layer of their heads."""
+
+import re
+
+from nemd_toolkit.checkpoints.layouts.inputs import DINO_INPUT
+from nemd_toolkit.checkpoints.layouts.layout import HeadAt, Layout, Part, Vectors
+from nemd_toolkit.checkpoints.layouts.parts import State
+
+__all__ = ["DISTILLATION", "unchunked"]
+
+_CHUNKED = re.compile(r"^blocks\.\d+\.(\d+)\.")
+_BRANCHES = ("teacher", "student")
+
+
+def unchunked(state: State) -> State:
+    """Blocks under their own number: DINOv2 may sort them into chunks for FSDP.
+
+    >>> import torch
+    >>> one = torch.ones(1)
+    >>> list(unchunked({"blocks.3.31.norm1.bias": one, "blocks.4.norm1.bias": one}))
+    ['blocks.31.norm1.bias', 'blocks.4.norm1.bias']
+    """
+    return {_CHUNKED.sub(r"blocks.\1.", key): value for key, value in state.items()}
+
+
+def _dino(branch: str) -> Layout:
+    """Give the layout whose prototypes are those of this branch."""
+    return Layout(
+        name="dino",
+        title="DINO, and iBOT, which is built on its code",
+        source="github.com/facebookresearch/dino main_dino.py, vision_transformer.py DINOHead",
+        marks=(f"{branch}.backbone.", f"{branch}.head.mlp."),
+        parts={
+            name: Part(
+                backbone=f"{name}.backbone.",
+                heads=(
+                    HeadAt(
+                        layer="projector",
+                        prefix=f"{name}.head.mlp.",
+                        activation="gelu",
+                        normalised=True,
+                    ),
+                ),
+                layer="projector",
+            )
+            for name in _BRANCHES
+        },
+        default=branch,
+        image=DINO_INPUT,
+        prototypes=(Vectors(prefix=f"{branch}.head.last_layer.", layer="projector"),),
+    )
+
+
+def _dinov2(branch: str) -> Layout:
+    return Layout(
+        name="dinov2",
+        title="DINOv2",
+        source="github.com/facebookresearch/dinov2 dinov2/train/ssl_meta_arch.py, train.py",
+        marks=(f"{branch}.backbone.", f"{branch}.dino_head.mlp."),
+        parts={
+            name: Part(
+                backbone=f"{name}.backbone.",
+                heads=(
+                    HeadAt(
+                        layer="projector",
+                        prefix=f"{name}.dino_head.mlp.",
+                        activation="gelu",
+                        normalised=True,
+                    ),
+                    HeadAt(  # of patches, not of the class token
+                        layer="ibot_head",
+                        prefix=f"{name}.ibot_head.mlp.",
+                        activation="gelu",
+                        normalised=True,
+                        on="backbone",
+                    ),
+                ),
+                layer="projector",
+            )
+            for name in _BRANCHES
+        },
+        default=branch,
+        rename=unchunked,
+        image=DINO_INPUT,
+        prototypes=(Vectors(prefix=f"{branch}.dino_head.last_layer.", layer="projector"),),
+        any_size=True,
+    )
+
+
+DISTILLATION = (
+    *(_dinov2(branch) for branch in _BRANCHES),
+    *(_dino(branch) for branch in _BRANCHES),
+)

@@ -1,0 +1,1 @@
+"""Layouts of checkpoints, each against a file built as its original code saves it."""
