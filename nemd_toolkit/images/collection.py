@@ -148,7 +148,7 @@ def images_in_memory(
     """
     wanted = size or (int(pixels.shape[2]), int(pixels.shape[3]))
     stamp = hashlib.sha256(f"{tuple(pixels.shape)} {brightest} ".encode())
-    stamp.update(pixels.contiguous().numpy())
+    stamp.update(pixels.contiguous().numpy().data)
 
     def read(indices: Tensor) -> Tensor:
         return resize_and_crop(pixels[indices].float() / brightest, wanted)
