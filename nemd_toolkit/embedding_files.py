@@ -5,6 +5,7 @@ is atomic.
 """
 
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,11 @@ def _write_npy(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]])
 
 def _write_npz(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]]) -> None:
     arrays: dict[str, Any] = {"vectors": vectors.numpy(), **columns}
-    np.savez(path, **arrays)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():  # as np.savez, but for the time: same rows, same bytes
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            with archive.open(entry, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def _write_torch(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]]) -> None:
