@@ -164,7 +164,8 @@ def _write_npz(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]])
 def _write_torch(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]]) -> None:
     text = {name: c.tolist() for name, c in columns.items() if c.dtype.kind in "US"}
     numbers = {name: torch.tensor(c) for name, c in columns.items() if name not in text}
-    torch.save({"vectors": vectors, **numbers, **text}, path)
+    with path.open("wb") as file:  # given a path, torch writes its name into the file
+        torch.save({"vectors": vectors, **numbers, **text}, file)
 
 
 def _write_safetensors(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]]) -> None:

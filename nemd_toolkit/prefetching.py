@@ -50,6 +50,7 @@ def _to_one_thread(pool: ThreadPoolExecutor, workers: int) -> None:
     all_here = Barrier(workers)  # so that no worker takes the task of another
 
     def limit(_: int) -> None:
+        torch.get_num_threads()  # a thread's first look takes the default, and must not come later
         torch.set_num_threads(1)
         all_here.wait()
 
