@@ -20,9 +20,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_IMAGES = (
+    "digits, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR, arrays:FILE (.npy .npz), "
+    "webdataset:PATTERN (shard-{000..012}.tar) or hf:DIR (Dataset.save_to_disk)"
+)
 Data = Annotated[
     str | None,
-    typer.Option(help="Images for a checkpoint: digits, fashion-mnist:DIR or folder:DIR."),
+    typer.Option(help=f"Images for a checkpoint: {_IMAGES}."),
 ]
 Labels = Annotated[
     Path | None, typer.Option(help="Labels, one per row: .npy, or text with one per line.")
@@ -44,6 +48,10 @@ Seed = Annotated[
     int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same machine, same numbers.")
 ]
 Device = Annotated[str, typer.Option(help="Where the encoder runs: cpu, cuda, cuda:1, mps.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(help="Folder of embeddings to take from and add to. Default: NEMD_CACHE, if set."),
+]
 FailOn = Annotated[
     str | None,
     typer.Option(help="Exit with 1 on: issue, warning, or codes such as NEMD002,NEMD006."),
@@ -84,6 +92,7 @@ def analyze_command(
     out: Out = None,
     seed: Seed = 0,
     device: Device = "cpu",
+    cache: Cache = None,
     ignore: Ignore = None,
     baseline: Against = None,
     fail_on: FailOn = None,
@@ -106,9 +115,9 @@ def analyze_command(
     gate = parse_gate(fail_on)
     ignored = () if ignore is None else parse_codes(ignore, "--ignore")
     require_counted(gate, ignored)
-    judging = {"ignore": ignored, "baseline": baseline}
+    options = {"cache": cache, "ignore": ignored, "baseline": baseline}
     with show_progress(not quiet):
-        found = _analyze(source, data, labels, prototypes, layer, split, seed, device, **judging)
+        found = _analyze(source, data, labels, prototypes, layer, split, seed, device, **options)
         page = found.write(out or Path(f"nemd-{source.stem}"))
     if as_json:
         typer.echo(found.to_json(), nl=False)
@@ -128,6 +137,7 @@ def compare_command(
     out: Out = None,
     seed: Seed = 0,
     device: Device = "cpu",
+    cache: Cache = None,
     fail_on: FailOn = None,
     quiet: Quiet = False,
 ) -> None:
@@ -147,7 +157,10 @@ def compare_command(
     names = run_names(sources)
     with show_progress(not quiet):
         runs = [
-            (name, _analyze(source, data, labels, prototypes, layer, split, seed, device))
+            (
+                name,
+                _analyze(source, data, labels, prototypes, layer, split, seed, device, cache=cache),
+            )
             for name, source in zip(names, sources, strict=True)
         ]  # all of them before anything is written
         links = {
@@ -183,26 +196,39 @@ def demo_command(
 @app.command("embed")
 def embed_command(
     checkpoint: Path,
-    data: Annotated[str, typer.Option(help="digits, fashion-mnist:DIR or folder:DIR.")],
+    data: Annotated[str, typer.Option(help=f"{_IMAGES}.")],
     out: Annotated[Path, typer.Option(help="File: .npy .npz .pt .safetensors .parquet.")],
     layer: Annotated[Literal["backbone", "projector"], typer.Option()] = "backbone",
     split: Split = "train",
     device: Device = "cpu",
+    batch: Annotated[int, typer.Option(help="Images at a time.")] = 256,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Threads that decode ahead. Default: 1 on cpu, else one for each core."),
+    ] = None,
+    precision: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        typer.Option(help="Default: bfloat16 on cuda, else float32."),
+    ] = None,
+    cache: Cache = None,
     quiet: Quiet = False,
 ) -> None:
-    """Embed images with a checkpoint's encoder and save the unit vectors, labels and ids."""
-    from nemd_toolkit.embedding_files import require_writable, save_embeddings
-    from nemd_toolkit.embeddings import Embeddings
-    from nemd_toolkit.encoding import embed
+    """Embed images with a checkpoint's encoder and save the unit vectors, labels and ids.
+
+    A run that was killed goes on where it stopped, from FILE.parts/, with the same bytes in the
+    end, if checkpoint, images and options are the same.
+    """
+    from nemd_toolkit.embedding_export import embed_to_file
+    from nemd_toolkit.embedding_files import require_writable
+    from nemd_toolkit.encoding import prepare_pass
 
     require_writable(out)  # before the work, not after it
+    options = {"split": split, "device": device, "batch": batch, "workers": workers}
     with show_progress(not quiet):
-        found = embed(checkpoint, data, layer, split=split, device=device)
-    alone = out.suffix.lower() == ".npy"
-    save_embeddings(Embeddings(found.vectors) if alone else found, out)
+        ready = prepare_pass(checkpoint, data, layer, precision=precision, **options)  # type: ignore[arg-type]  # each has its type
+        found = embed_to_file(ready, out, cache)
     if not quiet:
-        note = " (.npy holds vectors alone: labels and ids are left out)" if alone else ""
-        typer.echo(f"{len(found):,} x {found.dim} embeddings: {out}{note}")
+        _print_lines(_embedded_lines(found))
 
 
 @app.command("explain")
@@ -262,7 +288,7 @@ def _analyze(
     split: str,
     seed: int,
     device: str,
-    **judging: Any,
+    **options: Any,
 ) -> Any:
     from nemd_toolkit.pipeline import analyze, parse_prototypes
 
@@ -275,7 +301,7 @@ def _analyze(
         layer=layer,
         split=split,
         device=device,
-        **judging,
+        **options,
     )
 
 
@@ -290,6 +316,16 @@ def _print_analysis(found: Any, page: Path) -> None:
     for status, line in finding_lines(found, width):
         typer.secho(line, fg=_COLOURS[status])
     typer.echo(f"Report: {page}")
+
+
+def _embedded_lines(found: Any) -> list[str]:
+    left = " and ".join(found.left_out)
+    note = f" (.npy holds vectors alone: {left} are left out)" if left else ""
+    kept = " (taken from the cache)" if found.from_cache else ""
+    return [
+        f"{found.count:,} x {found.dim} embeddings: {found.path}{note}{kept}",
+        f"  transform: {found.transform}; {found.precision}",
+    ]
 
 
 def _print_lines(lines: list[str]) -> None:

@@ -5,6 +5,7 @@ is atomic.
 """
 
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -153,13 +154,18 @@ def _write_npy(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]])
 
 def _write_npz(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]]) -> None:
     arrays: dict[str, Any] = {"vectors": vectors.numpy(), **columns}
-    np.savez(path, **arrays)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():  # as np.savez, but for the time: same rows, same bytes
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            with archive.open(entry, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def _write_torch(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]]) -> None:
     text = {name: c.tolist() for name, c in columns.items() if c.dtype.kind in "US"}
     numbers = {name: torch.tensor(c) for name, c in columns.items() if name not in text}
-    torch.save({"vectors": vectors, **numbers, **text}, path)
+    with path.open("wb") as file:  # given a path, torch writes its name into the file
+        torch.save({"vectors": vectors, **numbers, **text}, file)
 
 
 def _write_safetensors(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]]) -> None:

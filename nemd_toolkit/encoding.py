@@ -4,19 +4,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from nemd_toolkit.checkpoints import Checkpoint, ImageInfo, read_checkpoint
+from nemd_toolkit.embedding_cache import cache_folder, cached_rows, keep_rows, pass_key
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.encoders import ResNet, resnet_from_state_dict
+from nemd_toolkit.encoding_pass import (
+    PRECISIONS,
+    EncodingPass,
+    default_precision,
+    default_workers,
+)
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.images import Images, open_images, resize_and_crop
-from nemd_toolkit.progress import bar
+from nemd_toolkit.image_transforms import Transform, describe_transform, layout_transform
+from nemd_toolkit.images import Images, open_images
 
-__all__ = ["device_named", "embed"]
+__all__ = ["device_named", "embed", "prepare_pass"]
 
-Transform = Callable[[Tensor], Tensor]
 _LAYERS = ("backbone", "projector")
 _TRANSFORMS = ("layout", "none")
 
@@ -31,30 +36,98 @@ def embed(
     branch: str | None = None,
     batch: int = 256,
     device: str = "cpu",
+    precision: str | None = None,
+    workers: int | None = None,
+    cache: Path | str | None = None,
 ) -> Embeddings:
     """Embed images with a checkpoint's encoder, in the order of the images, labels and ids kept.
 
     `layer` is backbone (pooled features) or projector (what the head makes of them). `transform`
-    is layout (size, mean and std as the checkpoint's training had them), none (pixels in [0, 1])
-    or a function of a batch of such pixels. `data` is a spec for `open_images`, with its `split`,
-    or images already open. `branch` is one of the checkpoint's, by default the one that its
-    prototypes are made from. Grey images are repeated for an encoder of three channels.
+    is layout (size, mean and std as the checkpoint's training had them; `describe_transform` says
+    it in a sentence), none (pixels in [0, 1]) or a function of a batch of such pixels. `data` is a
+    spec for `open_images`, with its `split`, or images already open. `branch` is one of the
+    checkpoint's, by default the one that its prototypes are made from. Grey images are repeated
+    for an encoder of three channels.
+
+    `precision` is float32 or bfloat16 (autocast), by default bfloat16 on CUDA alone. `workers`
+    threads decode ahead, which changes no row. `cache`, or the environment's NEMD_CACHE, is a
+    folder of rows to take from and to add to; not with a function as the transform.
 
     Raises InputError for unreadable files, unknown names, channels that do not fit, a missing
     head, and embeddings that are not finite.
     """
+    folder = cache_folder(cache)
+    ready = prepare_pass(
+        checkpoint,
+        data,
+        layer,
+        transform,
+        split=split,
+        branch=branch,
+        batch=batch,
+        device=device,
+        precision=precision,
+        workers=workers,
+    )
+    rows = cached_rows(folder, ready.key, ready.images.count)
+    if rows is None:
+        rows = _all_rows(ready)
+        keep_rows(folder, ready.key, [rows], *rows.shape)
+    return Embeddings(rows, labels=ready.images.labels, ids=ready.images.ids)
+
+
+def prepare_pass(
+    checkpoint: Checkpoint | Path | str,
+    data: Images | str,
+    layer: str = "backbone",
+    transform: str | Transform = "layout",
+    *,
+    split: str = "train",
+    branch: str | None = None,
+    batch: int = 256,
+    device: str = "cpu",
+    precision: str | None = None,
+    workers: int | None = None,
+) -> EncodingPass:
+    """Read and check all that `embed` needs, and embed nothing yet. Raises as `embed`."""
     _require(layer, _LAYERS, "layer")
+    _require(precision or "float32", PRECISIONS, "precision")
     if isinstance(transform, str):
         _require(transform, _TRANSFORMS, "transform")
     if batch < 1:
         raise InputError(f"batch: expected at least 1, got {batch}; choose for instance 256")
+    if workers is not None and not 0 <= workers <= 256:
+        raise InputError(f"workers: expected 0…256, got {workers}; choose for instance 4")
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = read_checkpoint(checkpoint)
-    net = _encoder(checkpoint, branch, layer, device)
+    where = device_named(device)
+    net = _encoder(checkpoint, branch, layer).to(where)
     images = _open(data, split, checkpoint.image if transform == "layout" else None)
-    prepare = _preparation(checkpoint, net, images, transform)
-    vectors = _pass(net, images, prepare, layer=layer, batch=batch, device=device)
-    return Embeddings(vectors, labels=images.labels, ids=images.ids)
+    precision = precision or default_precision(where)
+    described = _described(checkpoint.image, transform)
+    key = pass_key(
+        checkpoint,
+        images,
+        layer=layer,
+        branch=branch or checkpoint.default_branch,
+        transform=described,
+        batch=batch,
+        precision=precision,
+        device=where.type,
+    )
+    return EncodingPass(
+        images=images,
+        forward=net.features if layer == "backbone" else net,
+        channels=net.shape.channels,
+        decoded=_decoded(checkpoint, net.shape.channels, images, transform),
+        adapted=transform if callable(transform) else _as_it_is,
+        described=described,
+        key=None if callable(transform) else key,
+        batch=batch,
+        device=where,
+        precision=precision,
+        workers=default_workers(where) if workers is None else workers,
+    )
 
 
 def device_named(name: str) -> torch.device:
@@ -78,7 +151,7 @@ def _require(got: str, known: tuple[str, ...], name: str) -> None:
         )
 
 
-def _encoder(checkpoint: Checkpoint, branch: str | None, layer: str, device: str) -> ResNet:
+def _encoder(checkpoint: Checkpoint, branch: str | None, layer: str) -> ResNet:
     try:
         net = resnet_from_state_dict(checkpoint.branch(branch).state)
     except InputError as error:
@@ -88,7 +161,7 @@ def _encoder(checkpoint: Checkpoint, branch: str | None, layer: str, device: str
             f"{checkpoint.path}: expected an encoder with a head for layer 'projector', got one "
             "without; use layer 'backbone'"
         )
-    return net.eval().to(device_named(device))
+    return net.eval()
 
 
 def _open(data: Images | str, split: str, info: ImageInfo | None) -> Images:
@@ -97,65 +170,44 @@ def _open(data: Images | str, split: str, info: ImageInfo | None) -> Images:
     return open_images(data, split, size=info.size if info else None)
 
 
-def _preparation(
-    checkpoint: Checkpoint, net: ResNet, images: Images, transform: str | Transform
-) -> Transform:
-    """Give the function from pixels in [0, 1] to what the encoder sees."""
-    channels = net.shape.channels
+def _described(info: ImageInfo, transform: str | Transform) -> str:
+    if transform == "layout":
+        return describe_transform(info)
+    return "a function of the caller's" if callable(transform) else "pixels in [0, 1]"
+
+
+def _decoded(
+    checkpoint: Checkpoint, channels: int, images: Images, transform: str | Transform
+) -> Callable[[Tensor], Tensor]:
+    """Give the function from pixels in [0, 1] to what the encoder or the caller sees."""
     if images.channels not in (1, channels):
         raise InputError(
             f"{images.name}: expected images of {channels} channel(s) for the encoder in "
             f"{checkpoint.path}, got {images.channels}; convert the images, or use another encoder"
         )
     repeat = channels // images.channels
-
-    if transform == "layout":
-        adapt = _layout_transform(checkpoint, channels)
-    elif callable(transform):
-        adapt = transform
-    else:
+    if transform != "layout":
         return lambda pixels: pixels.repeat(1, repeat, 1, 1)
+    if checkpoint.image.channels != channels:
+        raise InputError(
+            f"{checkpoint.path}: expected an encoder of {checkpoint.image.channels} channel(s) as "
+            f"its image entry says, got one of {channels}; give a transform of your own"
+        )
+    adapt = layout_transform(checkpoint.image)
     return lambda pixels: adapt(pixels.repeat(1, repeat, 1, 1))
 
 
-def _layout_transform(checkpoint: Checkpoint, channels: int) -> Transform:
-    info = checkpoint.image
-    if info.channels != channels:
-        raise InputError(
-            f"{checkpoint.path}: expected an encoder of {info.channels} channel(s) as its image "
-            f"entry says, got one of {channels}; give a transform of your own"
-        )
-    mean = torch.tensor(info.mean).view(1, channels, 1, 1)
-    std = torch.tensor(info.std).view(1, channels, 1, 1)
-
-    def adapt(pixels: Tensor) -> Tensor:
-        sized = pixels if info.size is None else resize_and_crop(pixels, info.size)
-        return (sized - mean) / std
-
-    return adapt
+def _as_it_is(pixels: Tensor) -> Tensor:
+    return pixels
 
 
-def _pass(
-    net: ResNet,
-    images: Images,
-    prepare: Transform,
-    *,
-    layer: str,
-    batch: int,
-    device: str,
-) -> Float[Tensor, "n d"]:
-    forward = net.features if layer == "backbone" else net
-    rows = []
-    with bar("embedding", images.count) as advance:
-        for indices in torch.arange(images.count).split(batch):
-            seen = prepare(images.batch(indices))
-            if seen.shape[:2] != (len(indices), net.shape.channels) or seen.ndim != 4:
-                raise InputError(
-                    f"transform: expected a batch of {len(indices)} images of "
-                    f"{net.shape.channels} channel(s) back, got shape {tuple(seen.shape)}; "
-                    "return a (b, c, h, w) tensor"
-                )
-            with torch.inference_mode():
-                rows.append(forward(seen.to(device)).cpu())
-            advance(len(indices))
-    return torch.cat(rows)
+def _all_rows(ready: EncodingPass) -> Tensor:
+    found: Tensor | None = None
+    start = 0
+    for rows in ready.rows():
+        if found is None:  # not twice in memory, as from a list
+            found = torch.empty(ready.images.count, rows.shape[1])
+        found[start : start + len(rows)] = rows
+        start += len(rows)
+    assert found is not None  # collections have at least one image
+    return found

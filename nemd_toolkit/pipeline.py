@@ -22,6 +22,7 @@ from nemd_toolkit.findings import (
     parse_codes,
 )
 from nemd_toolkit.findings import ignore as ignore_codes
+from nemd_toolkit.image_transforms import describe_transform
 from nemd_toolkit.measures import Measures, measure
 from nemd_toolkit.progress import bar
 from nemd_toolkit.prototypes import (
@@ -52,6 +53,7 @@ def analyze(
     layer: str | None = None,
     split: str = "train",
     device: str = "cpu",
+    cache: Path | str | None = None,
     thresholds: Thresholds | None = None,
     ignore: str | Sequence[str] = (),
     baseline: Path | str | None = None,
@@ -61,7 +63,8 @@ def analyze(
     data: images to embed with a checkpoint, such as "digits". prototypes: numbers for k-means,
     "own" for those in the checkpoint, "labels", or several of these; by default three numbers
     chosen from the number of samples. labels: one per row, or a file of them. layer: "projector"
-    (the default where there is one) or "backbone". ignore: codes of checks that do not count; they
+    (the default where there is one) or "backbone". cache: folder of embeddings to take from and add
+    to, as in `embed`. ignore: codes of checks that do not count; they
     stay visible. baseline: report.json of a reference run to judge against, instead of by absolute
     thresholds. Same seed, same machine, same numbers.
 
@@ -76,7 +79,9 @@ def analyze(
     limits = Thresholds() if thresholds is None else thresholds
     ignored = parse_codes(ignore, "ignore")
     reference = _reference(baseline, limits)
-    opened = open_source(source, data, layer=layer, split=split, labels=labels, device=device)
+    opened = open_source(
+        source, data, layer=layer, split=split, labels=labels, device=device, cache=cache
+    )
     clusterings = _prototypes(opened, prototypes, seed)
     _require_comparable(reference, opened, clusterings)
     log = opened.checkpoint.log if opened.checkpoint else None
@@ -206,6 +211,8 @@ def _notes(opened: Opened, measures: Measures, *, chosen: bool) -> tuple[str, ..
     e = opened.embeddings
     clusterings = [c.prototypes for c in measures.clusterings]
     notes = []
+    if opened.checkpoint is not None:
+        notes.append(f"embedded: {describe_transform(opened.checkpoint.image)}")
     if not e.were_unit:
         notes.append(
             f"rows were not unit vectors (lengths {e.norms[0]:.3g}…{e.norms[1]:.3g}) and were "

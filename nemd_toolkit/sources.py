@@ -69,17 +69,18 @@ def open_source(
     split: str = "train",
     labels: Sequence[Any] | NDArray[Any] | Path | str | None = None,
     device: str = "cpu",
+    cache: Path | str | None = None,
 ) -> Opened:
     """Give the embeddings of a source: Embeddings, an array, a Checkpoint, or a path to a file.
 
     A checkpoint needs `data`, the images to embed; `layer` is then by default the projector, where
-    the losses and NEMD live, or the backbone where there is none. `labels` replace the ones
-    that came along. Raises InputError for anything that cannot be opened.
+    the losses and NEMD live, or the backbone where there is none; `cache` as in `embed`. `labels`
+    replace the ones that came along. Raises InputError for anything that cannot be opened.
     """
     if isinstance(source, (str, Path)):
-        opened = _open_file(Path(source), data, layer, split, device)
+        opened = _open_file(Path(source), data, layer, split, device, cache)
     elif isinstance(source, Checkpoint):
-        opened = _open_checkpoint(source, data, layer, split, device)
+        opened = _open_checkpoint(source, data, layer, split, device, cache)
     else:
         embeddings = source if isinstance(source, Embeddings) else Embeddings(source)
         opened = _given(embeddings, "array in memory", None, "array")
@@ -97,7 +98,14 @@ def open_source(
     )
 
 
-def _open_file(path: Path, data: str | None, layer: str | None, split: str, device: str) -> Opened:
+def _open_file(
+    path: Path,
+    data: str | None,
+    layer: str | None,
+    split: str,
+    device: str,
+    cache: Path | str | None,
+) -> Opened:
     if path.is_dir():
         raise InputError(
             f"{path}: expected a checkpoint or a file of embeddings, got a folder; "
@@ -108,7 +116,7 @@ def _open_file(path: Path, data: str | None, layer: str | None, split: str, devi
     else:
         content = read_content(path)
         if embedding_columns(content) is None:
-            return _open_checkpoint(checkpoint_from(content), data, layer, split, device)
+            return _open_checkpoint(checkpoint_from(content), data, layer, split, device, cache)
         embeddings, kind = embeddings_from(content), path.suffix[1:].lower()
     return _given(embeddings, str(path), sha256(path), f"embeddings ({kind})")
 
@@ -137,17 +145,25 @@ def _given(embeddings: Embeddings, name: str, digest: str | None, layout: str) -
 
 
 def _open_checkpoint(
-    checkpoint: Checkpoint, data: str | None, layer: str | None, split: str, device: str
+    checkpoint: Checkpoint,
+    data: str | None,
+    layer: str | None,
+    split: str,
+    device: str,
+    cache: Path | str | None,
 ) -> Opened:
     if data is None:
         known = f" (it was trained on {checkpoint.data})" if checkpoint.data else ""
         raise InputError(
             f"{checkpoint.path}: expected images to embed with this checkpoint{known}, got none; "
-            "add --data digits, --data fashion-mnist:DIR or --data folder:DIR"
+            "add for instance --data digits or --data folder:DIR"
         )
     if layer is None:
         layer = checkpoint.branch().default_layer
-    embeddings = embed(checkpoint, data, layer, split=split, device=device)
+    # float32: an analysis looks for collapse down to the level of rounding
+    embeddings = embed(
+        checkpoint, data, layer, split=split, device=device, precision="float32", cache=cache
+    )
     return Opened(
         embeddings=embeddings,
         checkpoint=checkpoint,

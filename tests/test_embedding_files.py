@@ -312,7 +312,7 @@ class TestHostileFiles:
         assert count_values(path, pq.read_metadata(path)) == 3 * 999
 
     def test_an_archive_that_unpacks_out_of_all_proportion(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("nemd_toolkit.embedding_arrays._PACKED", 1 << 20)  # not 64 MiB
+        monkeypatch.setattr("nemd_toolkit.numpy_files._PACKED", 1 << 20)  # not 64 MiB
         for kind in (float, bool):  # bools are 256 kB, numbers eight times as much
             np.savez_compressed(tmp_path / "a.npz", vectors=np.ones((1 << 10, 1 << 8), kind))
             assert "hostile" in refused(tmp_path / "a.npz", UnsafeFile)

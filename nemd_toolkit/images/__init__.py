@@ -1,4 +1,4 @@
-"""Readers of image collections: `open_images("digits")`, `"fashion-mnist:DIR"`, `"folder:DIR"`."""
+"""Readers of image collections: `open_images("digits")`, `"folder:DIR"`, and others."""
 
 from nemd_toolkit.images.collection import Images
 from nemd_toolkit.images.opening import open_images

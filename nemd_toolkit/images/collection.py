@@ -1,6 +1,7 @@
 """Images: a numbered collection that gives batches of pixels, wherever they are kept."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,15 @@ from torch import Tensor
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.images.resizing import resize_and_crop
 
-__all__ = ["Images", "Split", "at_home", "images_in_memory", "require_split"]
+__all__ = [
+    "Images",
+    "Split",
+    "at_home",
+    "files_stamp",
+    "images_in_memory",
+    "require_split",
+    "require_undivided",
+]
 
 Split = str  # "train" | "test" | "all"
 _SPLITS = ("train", "test", "all")
@@ -39,7 +48,10 @@ class Images:
     ids: NDArray[Any]  # row numbers in the source, or file paths relative to the folder
     labels: NDArray[np.int64] | None  # positions in class_names, where those are known
     class_names: tuple[str, ...] | None
-    read: Callable[[Tensor], Tensor] = field(repr=False)  # (b,) -> (b, c, h, w)
+    read: Callable[[Tensor], Tensor] = field(repr=False)  # (b,) -> (b, c, h, w); in any thread
+    # Digest of the bytes in memory, or of the files' sizes and times: what was computed from other
+    # pixels must not be taken for these. None: nobody knows, and nothing is kept for later.
+    stamp: str | None = None
 
     @property
     def count(self) -> int:
@@ -75,6 +87,31 @@ def require_split(split: str) -> None:
         )
 
 
+def require_undivided(split: str, name: str, hint: str) -> None:
+    """Raise InputError for the split test of a collection that knows no parts.
+
+    >>> require_undivided("all", "a.npy", "keep test images in a file of their own")
+    """
+    if split == "test":
+        raise InputError(
+            f"{name}: expected a held-out part, got one undivided collection; {hint}, or ask for "
+            "the split 'all'"
+        )
+
+
+def files_stamp(paths: Iterable[Path]) -> str:
+    """Digest of the sizes and modification times of files, in this order.
+
+    >>> len(files_stamp([]))
+    64
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        about = path.stat()
+        digest.update(f"{about.st_size} {about.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
 def at_home(folder: str) -> Path:
     """Path with ~ written out. Raises InputError for a user that this machine does not know.
 
@@ -92,13 +129,13 @@ def at_home(folder: str) -> Path:
 
 def images_in_memory(
     pixels: UInt8[Tensor, "n c h w"],
-    labels: NDArray[np.int64],
+    labels: NDArray[np.int64] | None,
     ids: NDArray[np.int64],
     *,
     name: str,
     split: Split,
     brightest: int,
-    class_names: tuple[str, ...],
+    class_names: tuple[str, ...] | None,
     size: tuple[int, int] | None,
 ) -> Images:
     """Images over bytes in memory, where the byte `brightest` means 1.0.
@@ -110,6 +147,8 @@ def images_in_memory(
     0.5
     """
     wanted = size or (int(pixels.shape[2]), int(pixels.shape[3]))
+    stamp = hashlib.sha256(f"{tuple(pixels.shape)} {brightest} ".encode())
+    stamp.update(pixels.contiguous().numpy().data)
 
     def read(indices: Tensor) -> Tensor:
         return resize_and_crop(pixels[indices].float() / brightest, wanted)
@@ -123,4 +162,5 @@ def images_in_memory(
         labels=labels,
         class_names=class_names,
         read=read,
+        stamp=stamp.hexdigest(),
     )

@@ -1,47 +1,58 @@
-"""From what a user writes to images: `digits`, `fashion-mnist:DIR`, `folder:DIR`."""
+"""From what a user writes to images: `digits`, `cifar10:DIR`, `folder:DIR`, and others."""
 
 from collections.abc import Callable
 
 from nemd_toolkit.errors import InputError
+from nemd_toolkit.images.arrays import open_arrays
+from nemd_toolkit.images.arrow_folder import open_arrow_folder
+from nemd_toolkit.images.cifar import open_cifar10, open_cifar100
 from nemd_toolkit.images.collection import Images, require_split
 from nemd_toolkit.images.digits import open_digits
 from nemd_toolkit.images.fashion_mnist import open_fashion_mnist
 from nemd_toolkit.images.folder import open_folder
+from nemd_toolkit.images.tar_shards import open_webdataset
 
-__all__ = ["open_images"]
+__all__ = ["KNOWN", "open_images"]
 
 Size = tuple[int, int] | None
-_WITHOUT_FOLDER: dict[str, Callable[[str, Size], Images]] = {
+_WITHOUT_PLACE: dict[str, Callable[[str, Size], Images]] = {
     "digits": open_digits,
 }
-_WITH_FOLDER: dict[str, Callable[[str, str, Size], Images]] = {
-    "fashion-mnist": open_fashion_mnist,
-    "folder": open_folder,
+_WITH_PLACE: dict[str, tuple[str, Callable[[str, str, Size], Images]]] = {
+    "fashion-mnist": ("DIR", open_fashion_mnist),
+    "cifar10": ("DIR", open_cifar10),
+    "cifar100": ("DIR", open_cifar100),
+    "folder": ("DIR", open_folder),
+    "arrays": ("FILE", open_arrays),
+    "webdataset": ("PATTERN", open_webdataset),
+    "hf": ("DIR", open_arrow_folder),
 }
-_KNOWN = ", ".join([*_WITHOUT_FOLDER, *(f"{name}:DIR" for name in _WITH_FOLDER)])
+KNOWN = ", ".join(
+    [*_WITHOUT_PLACE, *(f"{name}:{place}" for name, (place, _) in _WITH_PLACE.items())]
+)
 
 
 def open_images(spec: str, split: str = "train", *, size: tuple[int, int] | None = None) -> Images:
     """Open the images that `spec` names; `split` is train, test or all.
 
-    `size` (height, width) scales and centre-crops; without it digits and Fashion-MNIST keep their
-    own size, and folders take 224x224 unless all files share one size. Raises InputError for
-    unknown names, and for missing or damaged files.
+    `size` (height, width) scales and centre-crops; without it images of one size keep it, and
+    pictures of several sizes come as 224x224. Raises InputError for unknown names, and for missing
+    or damaged files.
 
     >>> open_images("digits", "test").class_names[:3]
     ('0', '1', '2')
     >>> open_images("digitz")
     Traceback (most recent call last):
     ...
-    nemd_toolkit.errors.InputError: data: expected one of digits, fashion-mnist:DIR, folder:DIR, \
-got 'digitz'; write one of those
+    nemd_toolkit.errors.InputError: data: expected one of digits, fashion-mnist:DIR, cifar10:DIR, \
+cifar100:DIR, folder:DIR, arrays:FILE, webdataset:PATTERN, hf:DIR, got 'digitz'; write one of those
     """
     require_split(split)
     if size is not None and min(size) < 1:
         raise InputError(f"size: expected height and width of at least 1, got {size}; enlarge it")
-    name, _, folder = spec.partition(":")
-    if spec in _WITHOUT_FOLDER:
-        return _WITHOUT_FOLDER[spec](split, size)
-    if name in _WITH_FOLDER and folder:
-        return _WITH_FOLDER[name](folder, split, size)
-    raise InputError(f"data: expected one of {_KNOWN}, got {spec!r}; write one of those")
+    name, _, place = spec.partition(":")
+    if spec in _WITHOUT_PLACE:
+        return _WITHOUT_PLACE[spec](split, size)
+    if name in _WITH_PLACE and place:
+        return _WITH_PLACE[name][1](place, split, size)
+    raise InputError(f"data: expected one of {KNOWN}, got {spec!r}; write one of those")

@@ -1,0 +1,69 @@
+"""Rows of float32 on disk that are whole or not there: .npy, with a checksum after the numbers."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.files import replacing
+from nemd_toolkit.numpy_files import GARBAGE, check_header
+
+__all__ = ["read_rows", "write_rows"]
+
+_DIGEST = 32  # bytes of a SHA-256
+_CHUNK = 1 << 22
+
+
+def write_rows(path: Path, chunks: Iterable[Tensor], count: int, dim: int) -> None:
+    """Write (count, dim) float32 rows, which come in chunks, atomically.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "rows.npy"
+    >>> write_rows(path, [torch.zeros(2, 3), torch.ones(1, 3)], 3, 3)
+    >>> read_rows(path).sum()
+    tensor(3.)
+    >>> _ = path.write_bytes(path.read_bytes()[:-1])
+    >>> read_rows(path) is None
+    True
+    """
+    header = {"descr": "<f4", "fortran_order": False, "shape": (count, dim)}
+    with replacing(path) as part, part.open("wb+") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for chunk in chunks:
+            file.write(np.ascontiguousarray(chunk.numpy(), dtype="<f4").data)
+        file.seek(0)
+        file.write(_digest(file, file.seek(0, 2)))
+
+
+def read_rows(path: Path) -> Float[Tensor, "n d"] | None:
+    """Map the rows into memory; None where the file is missing, damaged or of another kind."""
+    try:
+        size = path.stat().st_size - _DIGEST
+        with path.open("rb") as file:
+            if size < 0 or _digest(file, size) != file.read():
+                return None
+            file.seek(0)
+            check_header(path, file, size, size)
+        rows = torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+    except (*GARBAGE, InputError):
+        return None
+    return rows if rows.ndim == 2 and rows.dtype == torch.float32 else None
+
+
+def _digest(file: IO[bytes], size: int) -> bytes:
+    """Hash the first `size` bytes, and stand after them."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while size > 0:
+        chunk = file.read(min(_CHUNK, size))
+        if not chunk:
+            break
+        digest.update(chunk)
+        size -= len(chunk)
+    return digest.digest()
