@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nemd_toolkit.checkpoints.layouts.parts import ImageInfo, State
 
-__all__ = ["CIFAR", "DINO_INPUT", "VIT_INPUT", "fitted"]
+__all__ = ["CIFAR", "DINO_INPUT", "OLDER_CIFAR", "VIT_INPUT", "fitted"]
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -20,6 +20,8 @@ VIT_INPUT = replace(DINO_INPUT, normalised=False)
 CIFAR = ImageInfo(
     channels=3, size=(32, 32), mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.243, 0.261)
 )
+# of lemniscate.pytorch, CLD and DCL: the deviations of single images, on the average
+OLDER_CIFAR = replace(CIFAR, std=(0.2023, 0.1994, 0.2010))
 
 _SMALL_STEM = 3  # kernel
 _PREFIX_TOKENS = (1, 2, 0)  # of pos_embed: class, class and distillation, none

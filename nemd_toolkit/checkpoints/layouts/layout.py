@@ -37,6 +37,7 @@ class HeadAt:
     normalised: bool = False
     on: str | None = None  # the layer that it is applied to; None: the one before it
     then: str | None = None  # prefix of a further piece behind an activation
+    rename: Callable[[State], State] = field(default=lambda state: state)  # to numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +77,13 @@ class Layout:
     absent: tuple[str, ...] = ()  # names, or beginnings, that must not be there
     small: ImageInfo | None = None  # input of a ResNet with a 3x3 stem, where the code tells it
     any_size: bool = False  # positions are interpolated: a ViT's grid does not tell the size
+    told: Callable[[State], bool] | None = None  # what marks cannot say
 
     def fits(self, state: State) -> bool:
         """Whether these are the names of this layout."""
         found = all(_holds(state, mark) for mark in self.marks)
-        return found and not any(_holds(state, mark) for mark in self.absent)
+        found = found and not any(_holds(state, mark) for mark in self.absent)
+        return found and (self.told is None or self.told(state))
 
     def branches(self, state: State) -> dict[str, Branch]:
         """Take the branches that the file holds."""
@@ -97,7 +100,7 @@ class Layout:
         inside = self._own(state, at.prefix)
         return Head(
             layer=at.layer,
-            state=appended(inside, self._own(state, at.then)) if at.then else inside,
+            state=at.rename(appended(inside, self._own(state, at.then)) if at.then else inside),
             activation=at.activation,
             normalised=at.normalised,
             on=at.on,

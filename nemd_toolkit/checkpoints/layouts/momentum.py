@@ -1,27 +1,158 @@
-"""Layouts with a query and a key encoder: MoCo and what was built on its code."""
+"""Layouts with a query and a key encoder: MoCo and what was built on its code.
 
+MoCHi, LooC and LoCo left no public weights, so there is no line for them.
+"""
+
+from collections.abc import Mapping
+
+from nemd_toolkit.checkpoints.layouts.inputs import OLDER_CIFAR
 from nemd_toolkit.checkpoints.layouts.layout import HeadAt, Layout, Part
+from nemd_toolkit.checkpoints.layouts.renaming import cifar_resnet, normed_linear
 
-__all__ = ["MOMENTUM"]
+__all__ = ["MOCO", "MOMENTUM"]
+
+_CLD = "github.com/frank-xwang/CLD-UnsupervisedLearning "
+
+
+def _projector(prefix: str) -> HeadAt:
+    return HeadAt(layer="projector", prefix=prefix, normalised=True)
+
+
+def _encoders(head: str = "fc.") -> dict[str, Part]:
+    return {
+        name: Part(backbone=start, heads=(_projector(start + head),), layer="projector")
+        for name, start in (("query", "encoder_q."), ("key", "encoder_k."))
+    }
+
+
+def _moco(mark: str, title: str) -> Layout:
+    return Layout(
+        name="pcl/moco",
+        title=title,
+        source="github.com/facebookresearch/moco, github.com/salesforce/PCL pcl/builder.py",
+        marks=("encoder_q.", mark) if mark else ("encoder_q.",),
+        parts=_encoders(),
+        default="key",  # PCL clusters what the key encoder gives
+        absent=("Memory_Bank.", "scalar_label", "encoder_q.groupDis."),
+    )
+
+
+MOCO = _moco("", "MoCo, PCL, and methods built on their code")
+
+
+def _v3(head: str, name: str) -> Layout:
+    names = (("base", "base_encoder."), ("momentum", "momentum_encoder."))
+    predictor = HeadAt(layer="predictor", prefix="predictor.", normalised=True)
+    return Layout(
+        name="moco-v3",
+        title=f"MoCo v3 with a {name}",
+        source="github.com/facebookresearch/moco-v3 moco/builder.py, vits.py, main_lincls.py",
+        marks=("base_encoder.", "momentum_encoder.", f"base_encoder.{head}.0.weight", "predictor."),
+        parts={
+            branch: Part(
+                backbone=start,
+                heads=(
+                    HeadAt(layer="projector", prefix=f"{start}{head}."),
+                    *((predictor,) if branch == "base" else ()),
+                ),
+                layer="projector",
+            )
+            for branch, start in names
+        },
+        default="base",  # what its own evaluation loads
+    )
+
+
+def _cld(mark: str, absent: tuple[str, ...], parts: Mapping[str, Part]) -> Layout:
+    return Layout(
+        name="cld",
+        title="MoCo with CLD",
+        source=_CLD + "models/builder.py, models/ResNet.py, main_imagenet_moco_cld.py",
+        marks=("encoder_q.", "encoder_q.groupDis.", mark),
+        parts=parts,
+        default="query",
+        absent=absent,
+    )
+
+
+def _cld_part(start: str) -> Part:
+    """Two linear layers, or normed ones, behind one that they share."""
+    heads = (("projector", "instDis.", None), ("groups", "groupDis.", "backbone"))
+    return Part(
+        backbone=start,
+        heads=tuple(
+            HeadAt(
+                layer=layer,
+                prefix=f"{start}fc.",
+                then=start + last,
+                normalised=True,
+                on=on,
+                rename=normed_linear,
+            )
+            for layer, last, on in heads
+        ),
+        layer="projector",
+    )
+
+
+def _cld_linear(start: str) -> Part:
+    groups = HeadAt(layer="groups", prefix=f"{start}groupDis.", normalised=True, on="backbone")
+    return Part(backbone=start, heads=(_projector(f"{start}fc."), groups), layer="projector")
+
+
+def _cld_cifar(start: str) -> Part:
+    heads = (("projector", "linear.", None), ("groups", "groupDis.0.", "backbone"))
+    return Part(
+        backbone=start,
+        heads=tuple(
+            HeadAt(layer=layer, prefix=start + last, normalised=True, on=on, rename=normed_linear)
+            for layer, last, on in heads
+        ),
+        layer="projector",
+    )
+
 
 MOMENTUM = (
+    _moco("encoder_q.fc.0.weight", "MoCo v2, PCL v2, or a method built on their code"),
+    _moco("encoder_q.fc.weight", "MoCo v1, PCL v1, or a method built on their code"),
+    MOCO,
     Layout(
-        name="pcl/moco",
-        title="MoCo v1 and v2, PCL v1 and v2, and methods built on their code",
-        source="github.com/facebookresearch/moco, github.com/salesforce/PCL pcl/builder.py",
-        marks=("encoder_q.",),
-        parts={
-            "query": Part(
-                backbone="encoder_q.",
-                heads=(HeadAt(layer="projector", prefix="encoder_q.fc.", normalised=True),),
-                layer="projector",
-            ),
-            "key": Part(
-                backbone="encoder_k.",
-                heads=(HeadAt(layer="projector", prefix="encoder_k.fc.", normalised=True),),
-                layer="projector",
-            ),
-        },
-        default="key",  # PCL clusters what the key encoder gives
+        name="moco/align-uniform",
+        title="MoCo with losses of alignment and uniformity",
+        source="github.com/SsnL/moco_align_uniform moco/builder.py, main_lincls.py",
+        marks=("encoder_q.", "scalar_label"),  # a buffer, unless there is no contrastive loss
+        parts=_encoders(),
+        default="query",
     ),
+    Layout(
+        name="adco",
+        title="AdCo",
+        source="github.com/maple-research-lab/AdCo model/AdCo.py, training/main_worker.py",
+        marks=("encoder_q.", "Memory_Bank."),
+        parts=_encoders(),
+        default="query",
+    ),
+    _cld(
+        "encoder_q.instDis.",
+        (),
+        {"query": _cld_part("encoder_q."), "key": _cld_part("encoder_k.")},
+    ),
+    _cld(
+        "encoder_q.fc.weight",
+        ("encoder_q.instDis.",),
+        {"query": _cld_linear("encoder_q."), "key": _cld_linear("encoder_k.")},
+    ),
+    Layout(
+        name="cld/cifar",
+        title="MoCo with CLD, for CIFAR",
+        source=_CLD + "models/resnet_cifar.py, train_cifar_moco_cld.py",
+        marks=("conv1.weight", "linear.weight", "groupDis.0.weight", "model_ema.conv1.weight"),
+        parts={"query": _cld_cifar(""), "key": _cld_cifar("model_ema.")},
+        default="query",
+        rename=cifar_resnet,
+        absent=("pre_fc.",),
+        small=OLDER_CIFAR,
+    ),
+    _v3("fc", "ResNet"),
+    _v3("head", "vision transformer"),
 )

@@ -1,5 +1,6 @@
 """All tensors of a file under one name each, whatever they were wrapped in."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ _TRAINING = {
 # DistributedDataParallel and torch.compile wrap modules; module objects sort what they hold.
 _SKIPPED = {"module", "_orig_mod", "_parameters", "_buffers", "_modules"}
 _DEEPEST = 64
+_NUMBER = re.compile(r"[0-9]+\.")
 
 
 def tensors(data: Any) -> dict[str, Tensor]:
@@ -59,15 +61,24 @@ def appended(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[
     >>> one = torch.ones(1)
     >>> list(appended({"0.weight": one, "1.weight": one}, {"0.bias": one}))
     ['0.weight', '1.weight', '3.bias']
+    >>> list(appended({"weight": one}, {"weight": one, "bias": one}))
+    ['0.weight', '2.weight', '2.bias']
     """
-    numbers = [int(key.partition(".")[0]) for key in first if key.partition(".")[0].isdecimal()]
-    shift = max(numbers) + 2 if numbers else 0
+    if not (first and second):
+        return {**first, **second}
+    first = first if _numbered(first) else {f"0.{key}": value for key, value in first.items()}
+    second = second if _numbered(second) else {f"0.{key}": value for key, value in second.items()}
+    shift = max(int(key.partition(".")[0]) for key in first if _NUMBER.match(key)) + 2
     words = {key: key.partition(".") for key in second}
     shifted = {
-        f"{int(number) + shift}.{rest}" if number.isdecimal() else key: second[key]
+        f"{int(number) + shift}.{rest}" if _NUMBER.match(key) else key: second[key]
         for key, (number, _, rest) in words.items()
     }
     return {**first, **shifted}
+
+
+def _numbered(state: Mapping[str, Tensor]) -> bool:
+    return any(_NUMBER.match(key) for key in state)
 
 
 def _unfolded(data: Any) -> dict[str, Tensor]:

@@ -11,14 +11,18 @@ from nemd_toolkit.checkpoints.layouts.distillation import DISTILLATION
 from nemd_toolkit.checkpoints.layouts.inputs import fitted
 from nemd_toolkit.checkpoints.layouts.layout import Layout
 from nemd_toolkit.checkpoints.layouts.lightly import LIGHTLY
-from nemd_toolkit.checkpoints.layouts.momentum import MOMENTUM
+from nemd_toolkit.checkpoints.layouts.memory_bank import MEMORY_BANK
+from nemd_toolkit.checkpoints.layouts.momentum import MOCO, MOMENTUM
 from nemd_toolkit.checkpoints.layouts.names import tensors
 from nemd_toolkit.checkpoints.layouts.parts import Branch, Reading, State
 from nemd_toolkit.checkpoints.layouts.pauc_train import FORMAT, read_pauc_train
 from nemd_toolkit.checkpoints.layouts.plain import PLAIN
+from nemd_toolkit.checkpoints.layouts.prototypical import PROTOTYPICAL
 from nemd_toolkit.checkpoints.layouts.sololearn import SOLO_LEARN
+from nemd_toolkit.checkpoints.layouts.special import SPECIAL
 from nemd_toolkit.checkpoints.layouts.stable import STABLE
 from nemd_toolkit.checkpoints.layouts.transformers import HUGGING_FACE, VISION_TRANSFORMERS
+from nemd_toolkit.checkpoints.layouts.twins import TWINS
 from nemd_toolkit.checkpoints.layouts.vissl import VISSL
 from nemd_toolkit.checkpoints.stubs import Stub
 from nemd_toolkit.checkpoints.wording import shown
@@ -29,6 +33,10 @@ __all__ = ["LAYOUTS", "layout_names", "read_layout"]
 # In order: what is told by many names comes before what is told by few.
 LAYOUTS: tuple[Layout, ...] = (
     *MOMENTUM,
+    *MEMORY_BANK,
+    *PROTOTYPICAL,
+    *SPECIAL,
+    *TWINS,
     *HUGGING_FACE,
     *DISTILLATION,
     *VISSL,
@@ -89,9 +97,8 @@ def _candidates(wanted: str | None, content: Content) -> tuple[Layout, ...]:
 
 
 def _ours(content: Content, state: State) -> Reading | None:
-    layout = MOMENTUM[0]
-    branches = layout.branches(state)
-    return read_pauc_train(content, branches, _default(layout, branches))
+    branches = MOCO.branches(state)
+    return read_pauc_train(content, branches, _default(MOCO, branches))
 
 
 def _default(layout: Layout, branches: Mapping[str, Branch]) -> str:
