@@ -11,10 +11,10 @@ from nemd_toolkit.encoders.resnet import ResNet, ResNetShape
 FEATURES = 64  # of the ResNet below
 
 
-def resnet(seed, *, stem="imagenet", head="none", dim=5, prefix=""):
+def resnet(seed, *, stem="imagenet", head="none", dim=5, prefix="", block="basic"):
     """torchvision's ResNet(BasicBlock, [1, 1, 1, 1]), eight channels wide."""
     torch.manual_seed(seed)
-    shape = ResNetShape(blocks=(1, 1, 1, 1), width=8, stem=stem, head=head, dim=dim)
+    shape = ResNetShape(block=block, blocks=(1, 1, 1, 1), width=8, stem=stem, head=head, dim=dim)
     return under(ResNet(shape).state_dict(), prefix)
 
 
