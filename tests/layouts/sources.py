@@ -140,7 +140,7 @@ def half_alexnet(seed, channels, width=4):
     return joined(**parts, fc8=nn.Sequential(nn.Linear(8, DIM)).state_dict())
 
 
-def amdim_encoder(side, width=8, rkhs=16):
+def amdim_encoder(side, width=8, rkhs=64):
     """Philip-Bachman/amdim-public model.py Encoder with n_depth=1, use_bn=0."""
 
     def conv(inputs, outputs, kernel, *, bias=False):
@@ -178,7 +178,7 @@ def amdim_encoder(side, width=8, rkhs=16):
     return joined(**parts, rkhs_block_5=fake(wide), rkhs_block_7=fake(wide))
 
 
-def amdim_evaluator(rkhs=16, classes=5):
+def amdim_evaluator(rkhs=64, classes=5):
     """Evaluator: an MLP and a linear classifier behind Flatten and Dropout."""
     torch.manual_seed(7)
     hidden = nn.Sequential(

@@ -189,7 +189,7 @@ class TestAmdim:
         state["g2l_loss.masks_r5"] = torch.ones(1, 25, 25)
         data = {
             "model": state,
-            "hyperparams": {"ndf": 8, "n_rkhs": 16, "n_depth": 1, "encoder_size": side},
+            "hyperparams": {"ndf": 8, "n_rkhs": 64, "n_depth": 1, "encoder_size": side},
             "cursor": {"info_epoch": 150, "info_step": 9},
         }
         found = read(data, tmp_path, "amdim", "encoder.layer_list.0.conv.weight")

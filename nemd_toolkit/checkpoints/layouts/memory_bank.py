@@ -133,4 +133,5 @@ MEMORY_BANK = (
     _pic("pic", "PIC", "sim_matrix"),
     _pic("insdis", "NPID", "memory"),
     _pic("moco", "MoCo", "encoder_k.conv1.weight"),
+    _pic("simclr", "SimCLR", "encoder.fc1.weight"),
 )
