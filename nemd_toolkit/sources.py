@@ -98,12 +98,7 @@ def open_source(
 
 
 def _open_file(path: Path, data: str | None, layer: str | None, split: str, device: str) -> Opened:
-    if path.is_dir():
-        raise InputError(
-            f"{path}: expected a checkpoint or a file of embeddings, got a folder; "
-            "name a file in it"
-        )
-    if path.suffix.lower() in _TABLES:
+    if path.suffix.lower() in _TABLES and not path.is_dir():
         embeddings, kind = load_embeddings(path), path.suffix[1:].lower()
     else:
         content = read_content(path)
