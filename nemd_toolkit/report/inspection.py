@@ -3,21 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 from nemd_toolkit.checkpoints import Branch, Checkpoint, OwnPrototypes, State, shown
+from nemd_toolkit.measures.vectors import measure_vectors
 
 __all__ = ["inspection", "inspection_lines"]
 
 SCHEMA = "nemd-inspection/1"
 _MOST_SETTINGS = 12
+_MOST_VECTORS = 10_000  # whose pairs are looked at within seconds
+_EPSILON = 0.025  # NEMD003's
 
 
 def inspection(checkpoint: Checkpoint, size: int) -> dict[str, Any]:
     """Give what is known of a checkpoint as a document, schema nemd-inspection/1.
 
     `size` is that of the file in bytes. Branches are {"layer": width}, prototypes {"k", "dim",
-    "layer", "name"}; what the file does not tell is null.
+    "layer", "name",
+    "geometry": of the vectors alone}; what the file does not tell is null.
     """
     image = checkpoint.image
     return {
@@ -76,7 +78,7 @@ def inspection_lines(document: Mapping[str, Any]) -> list[str]:
         )
     lines += [
         f"  prototypes  {own['k']:,} of dimension {own['dim']}, in {shown(own['layer'])} "
-        f"({shown(own['name'])})"
+        f"({shown(own['name'])})\n              {_geometry(own)}"
         for own in document["prototypes"]
     ]
     lines.append(f"  images      {_image(document['image'])}")
@@ -118,8 +120,37 @@ def _outputs(state: State) -> int | None:
 
 
 def _prototypes(own: OwnPrototypes) -> dict[str, Any]:
-    vectors: Tensor = own.vectors
-    return {"k": own.k, "dim": int(vectors.shape[1]), "layer": own.layer, "name": own.name}
+    entry = {"k": own.k, "dim": int(own.vectors.shape[1]), "layer": own.layer, "name": own.name}
+    if own.k > _MOST_VECTORS or not bool(own.vectors.isfinite().all()):
+        return {**entry, "geometry": None}
+    found = measure_vectors(own.vectors)
+    return {
+        **entry,
+        "geometry": {
+            "zero": found.zero,
+            "duplicates": dict(found.duplicates),
+            "koleo": found.koleo,
+            "uniform": found.uniform,
+            "effective_rank": found.spectrum and found.spectrum.effective_rank_centred,
+            "uniform_effective_rank": found.spectrum and found.spectrum.null_effective_rank,
+        },
+    }
+
+
+def _geometry(own: Mapping[str, Any]) -> str:
+    """Say how the vectors lie, without any data."""
+    found = own["geometry"]
+    if found is None:
+        return f"not measured here (only up to {_MOST_VECTORS:,} finite ones are)"
+    if found["koleo"] is None:
+        return "fewer than two have a length"
+    zero = f", {found['zero']:,} without length" if found["zero"] else ""
+    return (
+        f"{found['duplicates'][_EPSILON]:.0%} repeat another (cosine distance {_EPSILON}){zero}; "
+        f"effective rank {found['effective_rank']:.1f} "
+        f"({found['uniform_effective_rank']:.1f} if uniform); KoLeo {found['koleo']:.2f}; "
+        f"p-uniform {found['uniform']:.3g}"
+    )
 
 
 def _commands(checkpoint: Checkpoint) -> list[str]:
