@@ -16,6 +16,7 @@ from nemd_toolkit.checkpoints.layouts.names import tensors
 from nemd_toolkit.checkpoints.layouts.parts import Branch, Reading, State
 from nemd_toolkit.checkpoints.layouts.pauc_train import FORMAT, read_pauc_train
 from nemd_toolkit.checkpoints.layouts.plain import PLAIN
+from nemd_toolkit.checkpoints.layouts.poster import POSTER
 from nemd_toolkit.checkpoints.layouts.sololearn import SOLO_LEARN
 from nemd_toolkit.checkpoints.layouts.stable import STABLE
 from nemd_toolkit.checkpoints.layouts.transformers import HUGGING_FACE, VISION_TRANSFORMERS
@@ -29,6 +30,7 @@ __all__ = ["LAYOUTS", "layout_names", "read_layout"]
 # In order: what is told by many names comes before what is told by few.
 LAYOUTS: tuple[Layout, ...] = (
     *MOMENTUM,
+    *POSTER,
     *HUGGING_FACE,
     *DISTILLATION,
     *VISSL,
