@@ -76,11 +76,12 @@ def inspection_lines(document: Mapping[str, Any]) -> list[str]:
             f"  {'branch':<11} {shown(name)}{default}: {branch['family']}{arch} "
             f"{branch['parameters']:,} numbers{heads}"
         )
-    lines += [
-        f"  prototypes  {own['k']:,} of dimension {own['dim']}, in {shown(own['layer'])} "
-        f"({shown(own['name'])})\n              {_geometry(own)}"
-        for own in document["prototypes"]
-    ]
+    for own in document["prototypes"]:
+        where = f"in {shown(own['layer'])} ({shown(own['name'])})"
+        lines += [
+            f"  prototypes  {own['k']:,} of dimension {own['dim']}, {where}",
+            f"              {_geometry(own)}",
+        ]
     lines.append(f"  images      {_image(document['image'])}")
     settings = list(document["settings"].items())
     if settings:
