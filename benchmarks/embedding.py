@@ -5,12 +5,13 @@
 
 `throughput`: the bare model's forward over all images (the same batches, prepared tensors in
 memory, same threads) and the whole of `embed_to_file` (open, decode, embed, checksummed parts,
-write), in turns in one process. `kill`: SIGKILL at random moments of `nemd embed`, resumed until it
-is done, compared with the bytes of a run that was left alone. `embedding.json`, schema
-nemd-embedding/1: {"schema", "throughput": [{"arch", "data", "count", "batch", "workers", "threads",
-"bare_seconds": [], "full_seconds": [], "ratio", "ratio_of_fastest", "ratios": [], "machine", …}], "kill": [{"kills",
-"same_bytes", "runs", …}]}; ratio is of the medians. Rows of another arch, data or number of threads
-stay.
+write), in turns in one process. `kill`: SIGKILL at random moments of a process that embeds into a
+file, resumed until it is done, compared with the bytes of a run that was left alone.
+
+`embedding.json`, schema nemd-embedding/1: {"schema", "throughput": [{"arch", "data", "count",
+"batch", "workers", "threads", "bare_seconds": [], "full_seconds": [], "ratios": [], "ratio" (of the
+medians), "ratio_of_fastest", "machine", …}], "kill": [{"kills", "same_bytes", "runs", …}]}. Rows of
+another arch, data or number of threads stay.
 """
 
 import argparse
