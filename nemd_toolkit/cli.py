@@ -198,7 +198,12 @@ def embed_command(
     checkpoint: Path,
     data: Annotated[str, typer.Option(help=f"{_IMAGES}.")],
     out: Annotated[Path, typer.Option(help="File: .npy .npz .pt .safetensors .parquet.")],
-    layer: Annotated[Literal["backbone", "projector"], typer.Option()] = "backbone",
+    layer: Annotated[
+        str, typer.Option(help="backbone, projector, or another that `nemd inspect` lists.")
+    ] = "backbone",
+    branch: Annotated[
+        str | None, typer.Option(help="Of two encoders the one, such as query or teacher.")
+    ] = None,
     split: Split = "train",
     device: Device = "cpu",
     batch: Annotated[int, typer.Option(help="Images at a time.")] = 256,
@@ -223,7 +228,9 @@ def embed_command(
     from nemd_toolkit.encoding import prepare_pass
 
     require_writable(out)  # before the work, not after it
-    options = {"split": split, "device": device, "batch": batch, "workers": workers}
+    options = {
+        "split": split, "device": device, "batch": batch, "workers": workers, "branch": branch
+    }  # fmt: skip
     with show_progress(not quiet):
         ready = prepare_pass(checkpoint, data, layer, precision=precision, **options)  # type: ignore[arg-type]  # each has its type
         found = embed_to_file(ready, out, cache)
@@ -248,6 +255,32 @@ def explain_command(code: Annotated[str, typer.Argument(help="NEMD001 … NEMD01
             f"What to do: {entry.remedy}",
         ]
     )
+
+
+@app.command("inspect")
+def inspect_command(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or a Hugging Face folder.")],
+    layout: Annotated[
+        str | None, typer.Option(help="Read it as this layout instead of recognising it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a checkpoint is and what can be done with it; needs no images, runs no code.
+
+    Example: nemd inspect last.pt
+    """
+    import json
+
+    from nemd_toolkit.checkpoints import read_checkpoint
+    from nemd_toolkit.report.inspection import inspection, inspection_lines
+
+    found = read_checkpoint(checkpoint, layout)
+    files = checkpoint.rglob("*") if checkpoint.is_dir() else [checkpoint]
+    document = inspection(found, sum(f.stat().st_size for f in files if f.is_file()))
+    if as_json:
+        typer.echo(json.dumps(document, indent=1, ensure_ascii=False, default=str))
+    else:
+        _print_lines(inspection_lines(document))
 
 
 @app.command("env")

@@ -9,7 +9,7 @@ from torch import Tensor
 from nemd_toolkit.checkpoints import Checkpoint, ImageInfo, read_checkpoint
 from nemd_toolkit.embedding_cache import cache_folder, cached_rows, keep_rows, pass_key
 from nemd_toolkit.embeddings import Embeddings
-from nemd_toolkit.encoders import ResNet, resnet_from_state_dict
+from nemd_toolkit.encoders import Embedder, backbone_from_state_dict, head_from_state_dict
 from nemd_toolkit.encoding_pass import (
     PRECISIONS,
     EncodingPass,
@@ -22,7 +22,6 @@ from nemd_toolkit.images import Images, open_images
 
 __all__ = ["device_named", "embed", "prepare_pass"]
 
-_LAYERS = ("backbone", "projector")
 _TRANSFORMS = ("layout", "none")
 
 
@@ -42,12 +41,12 @@ def embed(
 ) -> Embeddings:
     """Embed images with a checkpoint's encoder, in the order of the images, labels and ids kept.
 
-    `layer` is backbone (pooled features) or projector (what the head makes of them). `transform`
-    is layout (size, mean and std as the checkpoint's training had them; `describe_transform` says
-    it in a sentence), none (pixels in [0, 1]) or a function of a batch of such pixels. `data` is a
-    spec for `open_images`, with its `split`, or images already open. `branch` is one of the
-    checkpoint's, by default the one that its prototypes are made from. Grey images are repeated
-    for an encoder of three channels.
+    `layer` is backbone (pooled features) or one of the checkpoint's heads, such as projector.
+    `transform` is layout (size, mean and std as the checkpoint's training had them;
+    `describe_transform` says it in a sentence), none (pixels in [0, 1]) or a function of a batch of
+    such pixels. `data` is a spec for `open_images`, with its `split`, or images
+    already open. `branch` is one of the checkpoint's, by default the one that its prototypes are
+    made from. Grey images are repeated for an encoder of three channels.
 
     `precision` is float32 or bfloat16 (autocast), by default bfloat16 on CUDA alone. `workers`
     threads decode ahead, which changes no row. `cache`, or the environment's NEMD_CACHE, is a
@@ -90,7 +89,6 @@ def prepare_pass(
     workers: int | None = None,
 ) -> EncodingPass:
     """Read and check all that `embed` needs, and embed nothing yet. Raises as `embed`."""
-    _require(layer, _LAYERS, "layer")
     _require(precision or "float32", PRECISIONS, "precision")
     if isinstance(transform, str):
         _require(transform, _TRANSFORMS, "transform")
@@ -117,9 +115,9 @@ def prepare_pass(
     )
     return EncodingPass(
         images=images,
-        forward=net.features if layer == "backbone" else net,
-        channels=net.shape.channels,
-        decoded=_decoded(checkpoint, net.shape.channels, images, transform),
+        forward=net,
+        channels=net.channels,
+        decoded=_decoded(checkpoint, net.channels, images, transform),
         adapted=transform if callable(transform) else _as_it_is,
         described=described,
         key=None if callable(transform) else key,
@@ -151,17 +149,26 @@ def _require(got: str, known: tuple[str, ...], name: str) -> None:
         )
 
 
-def _encoder(checkpoint: Checkpoint, branch: str | None, layer: str) -> ResNet:
+def _encoder(checkpoint: Checkpoint, branch: str | None, layer: str) -> Embedder:
+    """Build what leads from images to the layer, of this branch."""
+    found = checkpoint.branch(branch)
+    if layer not in found.layers:
+        raise InputError(
+            f"{checkpoint.path}: expected one of the layers {', '.join(found.layers)}, got "
+            f"{layer!r}; choose one of those"
+        )
+    number = checkpoint.settings.get("num_attention_heads")
     try:
-        net = resnet_from_state_dict(checkpoint.branch(branch).state)
+        backbone = backbone_from_state_dict(
+            found.backbone, number if isinstance(number, int) and number > 0 else None
+        )
+        heads = [
+            (head_from_state_dict(head.state, head.activation), head.normalised)
+            for head in found.way_to(layer)
+        ]
     except InputError as error:
         raise InputError(f"{checkpoint.path}: {error}") from None
-    if layer == "projector" and net.shape.head == "none":
-        raise InputError(
-            f"{checkpoint.path}: expected an encoder with a head for layer 'projector', got one "
-            "without; use layer 'backbone'"
-        )
-    return net.eval()
+    return Embedder(backbone, heads).eval()
 
 
 def _open(data: Images | str, split: str, info: ImageInfo | None) -> Images:

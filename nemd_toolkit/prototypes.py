@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nemd_toolkit.checkpoints import Checkpoint
+from nemd_toolkit.checkpoints import Checkpoint, OwnPrototypes
 from nemd_toolkit.clustering import kmeans
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
@@ -30,6 +30,7 @@ __all__ = [
     "prototypes_from_vectors",
 ]
 
+_EQUAL = 1e-5  # lengths of prototypes that differ by less, relative, make no other order
 _LEAST = 5  # prototypes: with fewer, an interval hardly says anything
 Source = Literal["k-means", "labels", "own"]
 
@@ -182,12 +183,30 @@ def prototypes_from_checkpoint(
 ) -> tuple[Prototypes, ...]:
     """Take the checkpoint's own prototypes, one clustering for each that it holds.
 
-    Rows go to the prototype of highest cosine. Raises InputError if it holds none, or of another
-    dimension than the embeddings.
+    Rows go to the prototype of the highest logit, as the method computes it: dot product with the
+    vector as it is, plus bias where there is one, of unit rows or of rows as they came. (Softmax
+    keeps that order; Sinkhorn's balancing belongs to a training batch, and is left out.) Raises
+    InputError if it holds none, or of another dimension than the embeddings.
     """
     if not checkpoint.prototypes:
         raise InputError(
             f"{checkpoint.path}: expected prototypes of its own, got none in it; "
             "give numbers for k-means"
         )
-    return tuple(prototypes_from_vectors(embeddings, own.vectors) for own in checkpoint.prototypes)
+    return tuple(_own(own, embeddings) for own in checkpoint.prototypes)
+
+
+def _own(own: OwnPrototypes, embeddings: Embeddings) -> Prototypes:
+    found = prototypes_from_vectors(embeddings, own.vectors)
+    lengths = own.vectors.norm(dim=1)
+    equal = bool((lengths.max() - lengths.min()) <= _EQUAL * lengths.max())
+    if own.bias is None and equal:
+        return found  # the highest cosine is the highest logit
+    bias = torch.zeros(own.k) if own.bias is None else own.bias
+    block = max(1, 16_777_216 // own.k)
+    rows = zip(embeddings.vectors.split(block), embeddings.lengths.split(block), strict=True)
+    assigned = [
+        ((unit if own.unit else unit * length[:, None].float()) @ own.vectors.T + bias).argmax(1)
+        for unit, length in rows
+    ]
+    return replace(found, assignment=torch.cat(assigned))

@@ -106,12 +106,7 @@ def _open_file(
     device: str,
     cache: Path | str | None,
 ) -> Opened:
-    if path.is_dir():
-        raise InputError(
-            f"{path}: expected a checkpoint or a file of embeddings, got a folder; "
-            "name a file in it"
-        )
-    if path.suffix.lower() in _TABLES:
+    if path.suffix.lower() in _TABLES and not path.is_dir():
         embeddings, kind = load_embeddings(path), path.suffix[1:].lower()
     else:
         content = read_content(path)

@@ -27,7 +27,9 @@ app = typer.Typer(
 @app.command("fit")
 def fit_command(
     method: Annotated[str, typer.Argument(help="moco, pcl, pauc: see `pauc-train methods`")],
-    data: Annotated[str, typer.Option(help="digits, fashion-mnist:DIR or folder:DIR")],
+    data: Annotated[
+        str, typer.Option(help="digits, cifar10:DIR, folder:DIR and others, as in nemd")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the run; a stopped run there goes on.")],
     epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,

@@ -255,8 +255,9 @@ class TestHostileFiles:
         np.save(tmp_path / "a.npy", bombs, allow_pickle=True)
         np.savez(tmp_path / "a.npz", vectors=np.eye(2), labels=np.array([Bomb(witness)] * 2))
         torch.save({"vectors": torch.eye(2), "x": Bomb(witness)}, tmp_path / "a.pt")
-        for name in ("a.npy", "a.npz", "a.pt"):
+        for name in ("a.npy", "a.npz"):
             assert "nothing was run" in refused(tmp_path / name, UnsafeFile)
+        assert len(load_embeddings(tmp_path / "a.pt")) == 2  # the rest is not looked at
         (tmp_path / "b.npy").write_bytes(pickle.dumps(Bomb(witness)))
         refused(tmp_path / "b.npy")
         assert not witness.exists()

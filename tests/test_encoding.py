@@ -129,7 +129,7 @@ class TestRefusals:
 
     def test_a_projector_needs_a_head(self, tmp_path):
         torch.save(network(3, head="none").state_dict(), tmp_path / "a.pt")
-        with pytest.raises(InputError, match="use layer 'backbone'"):
+        with pytest.raises(InputError, match="one of the layers backbone, got 'projector'"):
             embed(tmp_path / "a.pt", "digits", "projector")
 
     @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def resnet_from_state_dict(state_dict: Mapping[str, Tensor]) -> ResNet:
 
     Block kind, blocks per stage, width, channels, stem and head are inferred. A 3x3 stem is taken
     to come without max-pool, as is usual for small images: shapes do not tell. Raises InputError
-    if a key is missing, left over, or of another shape (ResNeXt and wide ResNets are such cases).
+    if a key is missing, left over, or of another shape (ResNets of other stems are such cases).
 
     >>> net = ResNet(ResNetShape(blocks=(1, 2), width=4, head="mlp", dim=3, stem="small"))
     >>> resnet_from_state_dict(net.state_dict()).shape == net.shape
@@ -60,11 +60,21 @@ def _shape(state: Mapping[str, Tensor]) -> ResNetShape:
         block="bottleneck" if "layer1.0.conv3.weight" in state else "basic",
         blocks=_blocks(state),
         width=stem.shape[0],
+        **_inner(state, stem.shape[0]),
         channels=stem.shape[1],
         stem=_STEMS[kernel],
         head=head,
         dim=dim,
     )
+
+
+def _inner(state: Mapping[str, Tensor], width: int) -> dict[str, int]:
+    """Inner width and groups, where they are not the usual ones (wide ResNets, ResNeXt)."""
+    conv = state.get("layer1.0.conv2.weight")
+    if "layer1.0.conv3.weight" not in state or conv is None or conv.ndim != 4 or not conv.shape[1]:
+        return {}
+    inner, groups = int(conv.shape[0]), int(conv.shape[0] // conv.shape[1])
+    return {} if (inner, groups) == (width, 1) else {"inner": inner, "groups": max(1, groups)}
 
 
 def _blocks(state: Mapping[str, Tensor]) -> tuple[int, ...]:

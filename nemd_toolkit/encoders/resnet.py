@@ -22,7 +22,9 @@ class ResNetShape:
 
     block: Literal["basic", "bottleneck"] = "basic"
     blocks: tuple[int, ...] = (2, 2, 2, 2)  # per stage; 1 to 4 stages, each after the first halves
-    width: int = 64  # channels of the stem and of the first stage's inner convolutions
+    width: int = 64  # channels of the stem; a stage's first is as wide, the next ones double
+    inner: int | None = None  # of the first stage's 3x3 convolutions (wide ResNets); None: width
+    groups: int = 1  # of the 3x3 convolutions (ResNeXt)
     channels: int = 3  # of the image
     stem: Literal["imagenet", "small"] = "imagenet"  # 7x7 stride 2 + max-pool | 3x3 stride 1
     head: Literal["linear", "mlp", "none"] = "linear"  # mlp: PCL-v2's Linear, ReLU, Linear
@@ -34,7 +36,13 @@ class ResNetShape:
                 f"ResNet: expected 1 to 4 stages of at least one block, got {self.blocks}; "
                 "give for instance (2, 2, 2, 2)"
             )
-        if min(self.width, self.channels, self.dim) < 1:
+        wide = self.inner is not None or self.groups != 1
+        if wide and (self.block == "basic" or (self.inner or self.width) % self.groups):
+            raise InputError(
+                f"ResNet: expected bottlenecks whose inner width {self.groups} groups divide, got "
+                f"{self.block} blocks of {self.inner or self.width}; this variant is not supported"
+            )
+        if min(self.width, self.channels, self.dim, self.inner or 1, self.groups) < 1:
             raise InputError(
                 f"ResNet: expected positive width, channels and dim, got {self.width}, "
                 f"{self.channels} and {self.dim}; give whole numbers from 1"
@@ -120,13 +128,16 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, width_in: int, width: int, stride: int) -> None:
+    def __init__(
+        self, width_in: int, width: int, stride: int, inner: int | None = None, groups: int = 1
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(width_in, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, width * self.expansion, 1, bias=False)
+        inner = inner or width
+        self.conv1 = nn.Conv2d(width_in, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, 1, groups=groups, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, width * self.expansion, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(width * self.expansion)
         self.downsample = _shortcut(width_in, width * self.expansion, stride)
 
@@ -143,9 +154,16 @@ def _block(shape: ResNetShape) -> type[BasicBlock] | type[Bottleneck]:
 
 
 def _stage(shape: ResNetShape, width_in: int, stage: int, count: int) -> nn.Sequential:
-    block, width = _block(shape), shape.width * 2**stage
-    first = block(width_in, width, 1 if stage == 0 else 2)
-    rest = [block(width * block.expansion, width, 1) for _ in range(count - 1)]
+    width = shape.width * 2**stage
+    inner = (shape.inner or shape.width) * 2**stage
+
+    def block(width_in: int, stride: int) -> nn.Module:
+        if shape.block == "basic":
+            return BasicBlock(width_in, width, stride)
+        return Bottleneck(width_in, width, stride, inner, shape.groups)
+
+    first = block(width_in, 1 if stage == 0 else 2)
+    rest = [block(width * _block(shape).expansion, 1) for _ in range(count - 1)]
     return nn.Sequential(first, *rest)
 
 

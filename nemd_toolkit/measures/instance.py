@@ -18,6 +18,7 @@ from nemd_toolkit.sphere import resultant
 __all__ = [
     "Instance",
     "PrototypeGeometry",
+    "all_pairs_p_uniform",
     "instance_corr",
     "koleo",
     "measure_instance",
@@ -98,7 +99,7 @@ def measure_prototypes(prototypes: Prototypes) -> PrototypeGeometry:
     return PrototypeGeometry(
         align=alignment,
         align_positives=positives,
-        uniform=_p_uniform(directions) if several else None,
+        uniform=all_pairs_p_uniform(directions) if several else None,
         corr=min(0.0, float(p_corr(directions))) if several else None,
         koleo=koleo(directions) if several else None,
     )
@@ -169,7 +170,7 @@ def _mean_cosine(points: Float[Tensor, "n d"]) -> float:
     return min(1.0, (float(total.square().sum()) - squares) / (n * (n - 1)))
 
 
-def _p_uniform(directions: Float[Tensor, "u d"]) -> float:
+def all_pairs_p_uniform(directions: Float[Tensor, "u d"]) -> float:
     """`p_uniform` at its t = 2, without holding all K² distances at once."""
     count = len(directions)
     step = max(1, _BLOCK // count)

@@ -154,6 +154,7 @@ class TestVissl:
         heads(found.branch(), projector=mlp(1, FEATURES, 32, 16))
         assert found.branch().head("projector").normalised
         prototypes(found, *(each["weight"] for each in own))
+        assert found.prototypes[1].name.endswith("model.heads.0.prototypes1")
         image(found)
 
     def test_simclr_and_moco_have_two_heads_in_a_row(self, tmp_path):

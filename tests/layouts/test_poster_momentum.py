@@ -51,7 +51,7 @@ class TestMoco:
         state = moco(fc_mlp, scalar_label=torch.zeros(()).long())
         data = {"epoch": 200, "arch": "resnet50", "state_dict": state, "optimizer": OPTIMIZER}
         found = read(data, tmp_path, "moco/align-uniform", "scalar_label")
-        encoders(found, default="query", head=fc_mlp)
+        encoders(found, default="key", head=fc_mlp)
         image(found)
 
     def test_adco_saves_its_negatives(self, tmp_path):
@@ -66,7 +66,7 @@ class TestMoco:
             "Memory_Bank": bank,
         }
         found = read(data, tmp_path, "adco", "encoder_q.*", "Memory_Bank.*")
-        encoders(found, default="query", head=fc_mlp)
+        encoders(found, default="key", head=fc_mlp)
         assert found.prototypes == ()
         image(found)
 
@@ -94,7 +94,7 @@ class TestCld:
             return {"fc": shared, "instDis": last[0], "groupDis": last[1]}
 
         found = read(self.saved(moco(head)), tmp_path, "cld", "encoder_q.groupDis.*", "instDis")
-        assert (found.default_branch, found.branch().default_layer) == ("query", "projector")
+        assert (found.default_branch, found.branch().default_layer) == ("key", "projector")
         assert found.settings["normlinear"] is True
         assert "; 2 other entries" in found.why  # the queue, and where it ends
         for seed, name in enumerate(("query", "key")):
@@ -125,7 +125,7 @@ class TestCld:
             return {**fc(seed), "groupDis": linear(seed + 5, FEATURES, DIM)}
 
         found = read(self.saved(moco(head)), tmp_path, "cld", "encoder_q.fc.weight")
-        heads(found.branch(), projector=head(0)["fc"], groups=head(0)["groupDis"])
+        heads(found.branch("query"), projector=head(0)["fc"], groups=head(0)["groupDis"])
 
     def test_cifar(self, tmp_path):
         states, parts = {}, {}
@@ -146,7 +146,7 @@ class TestCld:
             "best_acc": 0.8,
         }
         found = read(data, tmp_path, "cld/cifar", "groupDis.0.weight")
-        assert (found.default_branch, found.branch().default_layer) == ("query", "projector")
+        assert (found.default_branch, found.branch().default_layer) == ("key", "projector")
         for name, (body, last, groups) in parts.items():
             same(found.branches[name].backbone, body)
             heads(found.branches[name], projector=last, groups=groups)
@@ -195,7 +195,7 @@ class TestMocoV3:
             "scaler": {"scale": 65536.0},
         }
         found = read(data, tmp_path, "moco-v3", "base_encoder.*", f"base_encoder.{at}.0.weight")
-        assert (found.default_branch, found.branch().default_layer) == ("base", "projector")
+        assert (found.default_branch, found.branch().default_layer) == ("momentum", "projector")
         for seed, name in enumerate(("base", "momentum")):
             same(found.branches[name].backbone, body(seed))
         last = 3 * (depth - 1) + 1

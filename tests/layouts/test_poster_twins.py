@@ -100,7 +100,7 @@ class TestByol:
         predictor = batchnormed(3, DIM, 32, DIM, bias=True, last_bias=True)
         data = self.lucidrains(projector)
         found = read(data, tmp_path, "byol/lucidrains", "online_encoder.net.*")
-        assert (found.default_branch, found.branch().default_layer) == ("online", "projector")
+        assert (found.default_branch, found.branch().default_layer) == ("target", "projector")
         same(found.branches["online"].backbone, resnet(0))
         same(found.branches["target"].backbone, resnet(1))
         heads(found.branches["online"], projector=projector, predictor=predictor)
@@ -116,7 +116,7 @@ class TestByol:
         found = read(data, tmp_path, "byol/lucidrains", "online_encoder.projector.0.0.*")
         assert found.branch().layers == ("backbone",)
         assert found.branch().default_layer == "backbone"
-        same(found.branch().backbone, resnet(0))
+        same(found.branch("online").backbone, resnet(0))
 
     def test_yaox12(self, tmp_path):
         """yaox12/BYOL-PyTorch model/basic_modules.py, trainer/byol_trainer.py."""
@@ -145,11 +145,11 @@ class TestByol:
             "amp": {"loss_scaler0": {"loss_scale": 65536.0}},
         }
         found = read(data, tmp_path, "byol/yaox12", "online_network.projetion.*")
-        assert (found.default_branch, found.branch().default_layer) == ("online", "projector")
+        assert (found.default_branch, found.branch().default_layer) == ("target", "projector")
         for seed, name in enumerate(("online", "target")):
             same(found.branches[name].backbone, resnet(seed))
             same(found.branches[name].head("projector").state, projector(seed))
-        heads(found.branch(), projector=projector(0), predictor=predictor)
+        heads(found.branches["online"], projector=projector(0), predictor=predictor)
         image(found)
 
 

@@ -57,6 +57,10 @@ class Vectors:
     layer: str
     unit: bool = True
 
+    def named(self, name: str) -> str:
+        """Give the file's name: behind an open prefix (`prototypes`), numbers follow at once."""
+        return name if self.prefix.endswith(".") else name.replace(f"{self.prefix}.", self.prefix)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
@@ -125,7 +129,7 @@ class Layout:
     def own_prototypes(self, state: State) -> tuple[OwnPrototypes, ...]:
         """Take the learned prototypes, one entry for each set."""
         return tuple(
-            replace(own, layer=at.layer, unit=at.unit)
+            replace(own, name=at.named(own.name), layer=at.layer, unit=at.unit)
             for at in self.prototypes
             for own in vectors_of(below(state, at.prefix), at.prefix.rstrip("."))
         )

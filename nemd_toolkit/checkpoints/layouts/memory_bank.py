@@ -3,7 +3,7 @@
 from nemd_toolkit.checkpoints.layouts.inputs import OLDER_CIFAR
 from nemd_toolkit.checkpoints.layouts.layout import HeadAt, Layout, Part
 from nemd_toolkit.checkpoints.layouts.plain import resnet_names
-from nemd_toolkit.checkpoints.layouts.renaming import cifar_resnet, normed_linear
+from nemd_toolkit.checkpoints.layouts.renaming import normed_linear
 
 __all__ = ["MEMORY_BANK"]
 
@@ -23,10 +23,10 @@ def _projector(prefix: str) -> HeadAt:
     return HeadAt(layer="projector", prefix=prefix, normalised=True)
 
 
-def _pycontrast(name: str, title: str, *marks: str, absent: tuple[str, ...] = ()) -> Layout:
+def _pycontrast(title: str, *marks: str, absent: tuple[str, ...] = ()) -> Layout:
     """Give a layout of RGB images. A head for jigsaws takes nine tiles, not images: left out."""
     return Layout(
-        name=f"pycontrast/{name}",
+        name="pycontrast",
         title=f"{title} of PyContrast",
         source=_PYCONTRAST,
         marks=("encoder.conv1.weight", "head.0.weight", *marks),
@@ -34,7 +34,7 @@ def _pycontrast(name: str, title: str, *marks: str, absent: tuple[str, ...] = ()
             branch: _one(f"{start}encoder.", _projector(f"{start}head."))
             for branch, start in _BRANCHES
         },
-        default="query",
+        default="key",
         absent=(*absent, "proj1."),
     )
 
@@ -55,7 +55,7 @@ def _pic(name: str, title: str, mark: str) -> Layout:
         source=_PIC,
         marks=("encoder.conv1.weight", mark),
         parts={"query": part("encoder."), "key": part("encoder_k.")},
-        default="query",
+        default="key",
     )
 
 
@@ -100,7 +100,7 @@ MEMORY_BANK = (
             )
         },
         default="encoder",
-        rename=cifar_resnet,
+        rename=resnet_names,
         absent=("pre_fc.",),
         small=OLDER_CIFAR,
     ),
@@ -110,14 +110,12 @@ MEMORY_BANK = (
         source="github.com/frank-xwang/CLD-UnsupervisedLearning infomin/build_backbone.py",
         marks=("encoder.conv1.weight", "proj1.0.weight", "proj2.0.weight"),
         parts={branch: _cld(start) for branch, start in _BRANCHES},
-        default="query",
+        default="key",
     ),
-    _pycontrast("infomin", "InfoMin", "head.2.weight", "head_jig.fc1.0.weight"),
-    _pycontrast("pirl", "PIRL", "head_jig.fc1.weight"),
-    _pycontrast("moco-v2", "MoCo v2", "head.2.weight", absent=("head_jig.",)),
-    _pycontrast(
-        "insdis-moco", "NPID or MoCo", absent=("head_jig.", "head.2.weight", "head.1.weight")
-    ),
+    _pycontrast("InfoMin", "head.2.weight", "head_jig.fc1.0.weight"),
+    _pycontrast("PIRL", "head_jig.fc1.weight"),
+    _pycontrast("MoCo v2", "head.2.weight", absent=("head_jig.",)),
+    _pycontrast("NPID or MoCo", absent=("head_jig.", "head.2.weight", "head.1.weight")),
     Layout(
         name="cmc/insdis-moco",
         title="NPID or MoCo of CMC's repository",
@@ -127,7 +125,7 @@ MEMORY_BANK = (
             branch: _one(f"{start}encoder.", _projector(f"{start}encoder.fc."))
             for branch, start in _BRANCHES
         },
-        default="query",
+        default="key",
     ),
     # One vector for each image, `sim_matrix`, is learned, but there are no groups: no prototypes.
     _pic("pic", "PIC", "sim_matrix"),

@@ -1,13 +1,15 @@
 """Layouts with a query and a key encoder: MoCo and what was built on its code.
 
-MoCHi, LooC and LoCo left no public weights, so there is no line for them.
+The default is the averaged encoder: PCL clusters what it gives. Their linear evaluations load the
+other one. MoCHi, LooC and LoCo left no public weights, so there is no line for them.
 """
 
 from collections.abc import Mapping
 
 from nemd_toolkit.checkpoints.layouts.inputs import OLDER_CIFAR
 from nemd_toolkit.checkpoints.layouts.layout import HeadAt, Layout, Part
-from nemd_toolkit.checkpoints.layouts.renaming import cifar_resnet, normed_linear
+from nemd_toolkit.checkpoints.layouts.plain import resnet_names
+from nemd_toolkit.checkpoints.layouts.renaming import normed_linear
 
 __all__ = ["MOCO", "MOMENTUM"]
 
@@ -59,7 +61,7 @@ def _v3(head: str, name: str) -> Layout:
             )
             for branch, start in names
         },
-        default="base",  # what its own evaluation loads
+        default="momentum",
     )
 
 
@@ -70,7 +72,7 @@ def _cld(mark: str, absent: tuple[str, ...], parts: Mapping[str, Part]) -> Layou
         source=_CLD + "models/builder.py, models/ResNet.py, main_imagenet_moco_cld.py",
         marks=("encoder_q.", "encoder_q.groupDis.", mark),
         parts=parts,
-        default="query",
+        default="key",
         absent=absent,
     )
 
@@ -122,7 +124,7 @@ MOMENTUM = (
         source="github.com/SsnL/moco_align_uniform moco/builder.py, main_lincls.py",
         marks=("encoder_q.", "scalar_label"),  # a buffer, unless there is no contrastive loss
         parts=_encoders(),
-        default="query",
+        default="key",
     ),
     Layout(
         name="adco",
@@ -130,7 +132,7 @@ MOMENTUM = (
         source="github.com/maple-research-lab/AdCo model/AdCo.py, training/main_worker.py",
         marks=("encoder_q.", "Memory_Bank."),
         parts=_encoders(),
-        default="query",
+        default="key",
     ),
     _cld(
         "encoder_q.instDis.",
@@ -148,8 +150,8 @@ MOMENTUM = (
         source=_CLD + "models/resnet_cifar.py, train_cifar_moco_cld.py",
         marks=("conv1.weight", "linear.weight", "groupDis.0.weight", "model_ema.conv1.weight"),
         parts={"query": _cld_cifar(""), "key": _cld_cifar("model_ema.")},
-        default="query",
-        rename=cifar_resnet,
+        default="key",
+        rename=resnet_names,
         absent=("pre_fc.",),
         small=OLDER_CIFAR,
     ),

@@ -59,6 +59,14 @@ class Branch:
         first = self.heads[0].state if self.heads else {}
         return {**self.backbone, **{f"fc.{name}": value for name, value in first.items()}}
 
+    def way_to(self, layer: str) -> tuple[Head, ...]:
+        """Heads from the backbone to a layer that the branch has, in their order."""
+        if layer == "backbone":
+            return ()
+        place = next(i for i, head in enumerate(self.heads) if head.layer == layer)
+        before = self.heads[place - 1].layer if place else "backbone"
+        return (*self.way_to(self.heads[place].on or before), self.heads[place])
+
     def head(self, layer: str) -> Head | None:
         """Head of this name, None if there is none."""
         return next((head for head in self.heads if head.layer == layer), None)

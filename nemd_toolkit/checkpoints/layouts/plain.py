@@ -11,16 +11,19 @@ _PREFIXES = ("", "backbone.", "encoder.", "model.", "model.backbone.", "model.en
 
 
 _RESNET = re.compile(r"(conv1|bn1|layer\d+)\.")
+_SHORTCUT = re.compile(r"(?<=\d)\.shortcut\.(?=\d)")  # of kuangliu's ResNet for CIFAR
 
 
 def resnet_names(state: State) -> State:
-    """Keep what bears a name of torchvision's ResNet.
+    """Keep what bears a name of torchvision's ResNet, or `shortcut` for its `downsample`.
 
     >>> import torch
-    >>> list(resnet_names({"conv1.weight": torch.ones(1), "queue": torch.ones(1)}))
-    ['conv1.weight']
+    >>> one = torch.ones(1)
+    >>> list(resnet_names({"conv1.weight": one, "layer2.0.shortcut.1.bias": one, "queue": one}))
+    ['conv1.weight', 'layer2.0.downsample.1.bias']
     """
-    return {key: value for key, value in state.items() if _RESNET.match(key)}
+    kept = {key: value for key, value in state.items() if _RESNET.match(key)}
+    return {_SHORTCUT.sub(".downsample.", key): value for key, value in kept.items()}
 
 
 def _resnet(prefix: str) -> Layout:

@@ -1,6 +1,5 @@
 """From the names that a repository gives its modules to torchvision's and to numbers."""
 
-import re
 from collections.abc import Callable, Mapping
 
 import torch
@@ -8,9 +7,7 @@ import torch
 from nemd_toolkit.checkpoints.layouts.parts import State
 from nemd_toolkit.checkpoints.layouts.plain import resnet_names
 
-__all__ = ["cifar_resnet", "normed_linear", "numbered_resnet", "only_resnet", "relabelled"]
-
-_SHORTCUT = re.compile(r"(?<=\d)\.shortcut\.(?=\d)")
+__all__ = ["normed_linear", "numbered_resnet", "only_resnet", "relabelled"]
 
 
 def relabelled(names: Mapping[str, str]) -> Callable[[State], State]:
@@ -47,16 +44,6 @@ def only_resnet(state: State) -> State:
     (['conv1.weight'], ['a'])
     """
     return resnet_names(state) if "conv1.weight" in state else state
-
-
-def cifar_resnet(state: State) -> State:
-    """Call the shortcut of kuangliu's ResNet `downsample`, as torchvision does.
-
-    >>> one = torch.ones(1)
-    >>> list(cifar_resnet({"layer2.0.shortcut.1.bias": one, "linear.weight": one}))
-    ['layer2.0.downsample.1.bias']
-    """
-    return {_SHORTCUT.sub(".downsample.", k): v for k, v in resnet_names(state).items()}
 
 
 def normed_linear(state: State) -> State:

@@ -45,7 +45,7 @@ def _lucidrains(*, simplices: bool) -> Layout:
         source=_LUCIDRAINS,
         marks=("online_encoder.net.", *((embedder,) if simplices else ())),
         parts=parts,
-        default="online",
+        default="target",
         rename=only_resnet,
         absent=() if simplices else (embedder,),
     )
@@ -101,7 +101,7 @@ TWINS = (
             )
             for name in ("online", "target")
         },
-        default="online",
+        default="target",
         rename=numbered_resnet(4),  # conv1, bn1, relu, maxpool, layer1
     ),
     Layout(

@@ -1,0 +1,65 @@
+"""A backbone and the heads on the way to one layer, as one module from images to embeddings."""
+
+from collections.abc import Mapping, Sequence
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nemd_toolkit.encoders.infer import resnet_from_state_dict
+from nemd_toolkit.encoders.renaming import from_transformers
+from nemd_toolkit.encoders.resnet import ResNet
+from nemd_toolkit.encoders.vit import VisionTransformer, vit_from_state_dict
+from nemd_toolkit.errors import InputError
+
+__all__ = ["Embedder", "backbone_from_state_dict"]
+
+
+class Embedder(nn.Module):
+    """Images (b, c, h, w) to rows (b, d) of one layer; not normalised at the end."""
+
+    def __init__(
+        self,
+        backbone: ResNet | VisionTransformer,
+        heads: Sequence[tuple[nn.Module, bool]] = (),
+    ) -> None:
+        """`heads` in their order, each with whether its output is normalised for the next."""
+        super().__init__()
+        self.backbone = backbone
+        self.heads = nn.ModuleList(head for head, _ in heads)
+        self.normalised = tuple(normalised for _, normalised in heads)
+        vit = isinstance(backbone, VisionTransformer)
+        self.channels: int = backbone.channels if vit else backbone.shape.channels  # type: ignore[assignment,union-attr]
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """Rows of the layer that the last head gives, or of the backbone."""
+        rows = self.backbone.features(x)
+        for number, head in enumerate(self.heads):
+            if number and self.normalised[number - 1]:
+                rows = F.normalize(rows, dim=1)
+            rows = head(rows)
+        return rows
+
+
+def backbone_from_state_dict(
+    state: Mapping[str, Tensor], attention_heads: int | None = None
+) -> ResNet | VisionTransformer:
+    """Build the ResNet or the ViT that these names describe, of torchvision, timm or transformers.
+
+    Raises InputError if they are of neither, or do not fit together.
+
+    >>> from nemd_toolkit.encoders import build_resnet
+    >>> state = build_resnet("resnet8-tiny", channels=1, head="none").state_dict()
+    >>> backbone_from_state_dict(state).shape.features
+    64
+    """
+    state = from_transformers(state)
+    if "patch_embed.proj.weight" in state:
+        return vit_from_state_dict(state, attention_heads)
+    if "conv1.weight" in state:
+        return resnet_from_state_dict(state)
+    some = ", ".join(list(state)[:3]) or "no keys"
+    raise InputError(
+        "encoder: expected a ResNet with torchvision's names or a ViT with timm's, got "
+        f"{some}; embed the images yourself and give the embeddings"
+    )

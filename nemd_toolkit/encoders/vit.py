@@ -1,0 +1,196 @@
+"""Vision transformer (Dosovitskiy et al. 2021) with timm's parameter names, without timm.
+
+Knows what DINO, MoCo-v3 and DINOv2 add: LayerScale (`ls1.gamma`), register tokens, SwiGLU
+(`mlp.w12`, `mlp.w3`), positions for patches only, mean pooling with `fc_norm`.
+"""
+
+import re
+from collections.abc import Mapping
+from math import isqrt
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nemd_toolkit.errors import InputError
+
+__all__ = ["VisionTransformer", "vit_from_state_dict"]
+
+_HEAD_WIDTH = 64  # of S, B, L and all their published relatives; not told by shapes
+_EPSILON = 1e-6  # of layer norms, in timm and DINO
+_BLOCK = re.compile(r"blocks\.(\d{1,4})\.(.+)")
+_CHUNKED = re.compile(r"blocks\.\d+\.(\d+\..+)")  # DINOv2 for FSDP: blocks.CHUNK.BLOCK…
+_REGISTERS = ("register_tokens", "reg_token")
+_KNOWN = re.compile(
+    r"cls_token|pos_embed|register_tokens|reg_token|patch_embed\.proj\.(weight|bias)|"
+    r"(norm|fc_norm)\.(weight|bias)|blocks\.\d{1,4}\.(norm[12]|attn\.(qkv|proj)|"
+    r"mlp\.(fc1|fc2|w12|w3))\.(weight|bias)|blocks\.\d{1,4}\.ls[12]\.gamma"
+)
+
+
+class VisionTransformer(nn.Module):
+    """Patches, a class token where there is one, transformer blocks, a last norm.
+
+    It is built from a state dict, which it keeps under the same names.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor], heads: int | None = None) -> None:
+        super().__init__()
+        self._names = {name: name.replace(".", "·") for name in state}
+        for name, value in state.items():
+            self.register_buffer(self._names[name], value.float())
+        weight = state["patch_embed.proj.weight"]
+        self.width = int(weight.shape[0])
+        self.channels = int(weight.shape[1])
+        self.patch = int(weight.shape[2])
+        self.heads = heads or max(1, self.width // _HEAD_WIDTH)
+        self.depth = 1 + max(int(m[1]) for m in map(_BLOCK.match, state) if m)
+
+    def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """Class token after the last norm (mean of the patches without one); not normalised.
+
+        Raises InputError for images that the patches do not tile.
+        """
+        if x.shape[2] % self.patch or x.shape[3] % self.patch:
+            raise InputError(
+                f"ViT: expected images whose sides are multiples of {self.patch}, got "
+                f"{x.shape[2]}x{x.shape[3]}; resize them"
+            )
+        tokens, extra = self._tokens(x)
+        for number in range(self.depth):
+            tokens = self._block(tokens, f"blocks.{number}")
+        if "norm.weight" in self._names:
+            tokens = self._norm(tokens, "norm")
+        pooled = tokens[:, 0] if self._has("cls_token") else tokens[:, extra:].mean(1)
+        return self._norm(pooled, "fc_norm") if self._has("fc_norm.weight") else pooled
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """As `features`."""
+        return self.features(x)
+
+    def _tokens(self, x: Tensor) -> tuple[Tensor, int]:
+        """Embedded patches behind class and register tokens; how many of these there are."""
+        maps = F.conv2d(
+            x, self["patch_embed.proj.weight"], self.get("patch_embed.proj.bias"), self.patch
+        )
+        grid = (maps.shape[2], maps.shape[3])
+        patches = maps.flatten(2).transpose(1, 2)  # (b, d, h, w) -> (b, n, d)
+        first, places = self._positions(grid)
+        if places is not None:
+            patches = patches + places
+        extra = []
+        if self._has("cls_token"):
+            cls = self["cls_token"] if first is None else self["cls_token"] + first
+            extra.append(cls.expand(len(x), -1, -1))
+        extra += [self[name].expand(len(x), -1, -1) for name in _REGISTERS if self._has(name)]
+        return torch.cat([*extra, patches], 1), sum(part.shape[1] for part in extra)
+
+    def _positions(self, grid: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
+        """Position of the class token, where it has one, and of the patches on this grid.
+
+        Another grid than the trained one is interpolated: bicubic, as DINO does.
+        """
+        if not self._has("pos_embed"):
+            return None, None
+        table = self["pos_embed"]
+        count = table.shape[1]
+        with_class = self._has("cls_token") and isqrt(count - 1) ** 2 == count - 1
+        first, places = (table[:, :1], table[:, 1:]) if with_class else (None, table)
+        side = isqrt(places.shape[1])
+        if side**2 != places.shape[1]:
+            raise InputError(
+                f"ViT: expected positions on a square grid, got {count}; this variant is not known"
+            )
+        if (side, side) != grid:
+            square = places.reshape(1, side, side, -1).permute(0, 3, 1, 2)
+            scaled = F.interpolate(square, size=grid, mode="bicubic", align_corners=False)
+            places = scaled.flatten(2).transpose(1, 2)
+        return first, places
+
+    def _block(self, x: Tensor, name: str) -> Tensor:
+        attended = self._attention(self._norm(x, f"{name}.norm1"), f"{name}.attn")
+        x = x + attended * self._scale(f"{name}.ls1.gamma")
+        mixed = self._mlp(self._norm(x, f"{name}.norm2"), f"{name}.mlp")
+        return x + mixed * self._scale(f"{name}.ls2.gamma")
+
+    def _attention(self, x: Tensor, name: str) -> Tensor:
+        b, n, _ = x.shape
+        qkv = self._linear(x, f"{name}.qkv").reshape(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])  # (b, heads, n, d/heads)
+        return self._linear(mixed.transpose(1, 2).reshape(b, n, -1), f"{name}.proj")
+
+    def _mlp(self, x: Tensor, name: str) -> Tensor:
+        if self._has(f"{name}.w12.weight"):
+            gate, value = self._linear(x, f"{name}.w12").chunk(2, -1)
+            return self._linear(F.silu(gate) * value, f"{name}.w3")
+        return self._linear(F.gelu(self._linear(x, f"{name}.fc1")), f"{name}.fc2")
+
+    def _norm(self, x: Tensor, name: str) -> Tensor:
+        return F.layer_norm(
+            x, (self.width,), self[f"{name}.weight"], self.get(f"{name}.bias"), _EPSILON
+        )
+
+    def _linear(self, x: Tensor, name: str) -> Tensor:
+        return F.linear(x, self[f"{name}.weight"], self.get(f"{name}.bias"))
+
+    def _scale(self, name: str) -> Tensor | float:
+        return self[name] if self._has(name) else 1.0
+
+    def _has(self, name: str) -> bool:
+        return name in self._names
+
+    def get(self, name: str) -> Tensor | None:
+        """Parameter of this name, None if there is none."""
+        return self[name] if self._has(name) else None
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.get_buffer(self._names[name])
+
+
+def vit_from_state_dict(state: Mapping[str, Tensor], heads: int | None = None) -> VisionTransformer:
+    """Build the ViT that these names describe; `heads` is by default width / 64.
+
+    Mask tokens and blocks in chunks (DINOv2) are put right. Raises InputError if a name is missing,
+    left over or of a shape that does not fit.
+
+    >>> d = {"patch_embed.proj.weight": torch.zeros(64, 3, 4, 4), "cls_token": torch.ones(1, 1, 64)}
+    >>> vit_from_state_dict(d)
+    Traceback (most recent call last):
+    ...
+    nemd_toolkit.errors.InputError: ViT: expected patch_embed.proj.weight and \
+blocks.0.norm1.weight, got patch_embed.proj.weight, cls_token; pass names without prefix
+    """
+    state = {_flat(name): value for name, value in state.items() if name != "mask_token"}
+    if "patch_embed.proj.weight" not in state or "blocks.0.norm1.weight" not in state:
+        raise InputError(
+            "ViT: expected patch_embed.proj.weight and blocks.0.norm1.weight, got "
+            f"{', '.join(list(state)[:3]) or 'no keys'}; pass names without prefix"
+        )
+    foreign = [name for name in state if not _KNOWN.fullmatch(name)]
+    if foreign:
+        raise InputError(
+            f"ViT: expected timm's names, got {foreign[0]} and {len(foreign) - 1} others that are "
+            "none; use --encoder timm:NAME"
+        )
+    net = VisionTransformer(state, heads).eval()
+    if net.width % net.heads or state["patch_embed.proj.weight"].ndim != 4:
+        raise InputError(
+            f"ViT: expected a width that {net.heads} heads divide, got {net.width}; this variant "
+            "is not known"
+        )
+    try:
+        with torch.inference_mode():
+            net.features(torch.zeros(1, net.channels, net.patch * 2, net.patch * 2))
+    except (RuntimeError, KeyError, IndexError, AttributeError) as error:
+        detail = re.sub(r"\s+", " ", str(error)).strip()
+        raise InputError(
+            f"ViT: expected names and shapes that fit together, got others ({detail[:200]}); this "
+            "variant is not known"
+        ) from None
+    return net
+
+
+def _flat(name: str) -> str:
+    match = _CHUNKED.fullmatch(name)
+    return f"blocks.{match[1]}" if match else name

@@ -1,0 +1,125 @@
+"""Encoders give what the libraries' own forward gives, from the libraries' own state dicts."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from nemd_toolkit.encoders import backbone_from_state_dict, vit_from_state_dict
+from nemd_toolkit.errors import InputError
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def random_weights(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Fill parameters and statistics, so that no layer is an identity."""
+    g = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        scale = 0.05 if parameter.ndim > 1 else 0.2
+        parameter.data = torch.randn(parameter.shape, generator=g) * scale + (parameter.ndim == 1)
+    for name, value in model.named_buffers():
+        if name.endswith("running_mean"):
+            value.copy_(torch.randn(value.shape, generator=g) * 0.1)
+        if name.endswith("running_var"):
+            value.copy_(torch.rand(value.shape, generator=g) + 0.5)
+    return model.eval()
+
+
+def images(side: int) -> torch.Tensor:
+    return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def assert_same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    assert ours.std() > 1e-3  # no constant passes
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "wide_resnet50_2", "resnext50_32x4d"])
+def test_torchvision_resnets(peers, name):
+    model = random_weights(getattr(peers.torchvision.models, name)(num_classes=2))
+    model.fc = nn.Identity()
+    ours = backbone_from_state_dict(model.state_dict()).eval()
+    with torch.inference_mode():
+        assert_same(ours.features(images(64)), model(images(64)))
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("vit_tiny_patch16_224", 64),
+        ("vit_small_patch14_dinov2", 56),
+        ("vit_small_patch14_reg4_dinov2", 56),
+    ],
+)
+def test_timm_vits(peers, name, side):
+    model = random_weights(peers.timm.create_model(name, num_classes=0, img_size=side))
+    ours = backbone_from_state_dict(model.state_dict())
+    with torch.inference_mode():
+        assert_same(ours.features(images(side)), model(images(side)))
+
+
+def test_timm_vit_that_pools_its_patches(peers):
+    model = peers.timm.create_model(
+        "vit_tiny_patch16_224", num_classes=0, img_size=64, class_token=False, global_pool="avg"
+    )
+    random_weights(model)
+    with torch.inference_mode():
+        assert_same(vit_from_state_dict(model.state_dict()).features(images(64)), model(images(64)))
+
+
+def test_swiglu_of_dinov2(peers):
+    model = peers.timm.create_model(
+        "vit_giant_patch14_dinov2", num_classes=0, img_size=56, embed_dim=128, depth=2, num_heads=2
+    )
+    random_weights(model)
+    state = {
+        name.replace("mlp.fc1.", "mlp.w12.").replace("mlp.fc2.", "mlp.w3."): value
+        for name, value in model.state_dict().items()
+    }  # DINOv2's own names of timm's packed SwiGLU
+    with torch.inference_mode():
+        assert_same(vit_from_state_dict(state).features(images(56)), model(images(56)))
+
+
+@pytest.mark.parametrize("kind", ["ViT", "Dinov2"])
+def test_transformers_vits(peers, kind):
+    config = getattr(peers.transformers, f"{kind}Config")(
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=96,
+        image_size=32,
+        patch_size=8,
+    )
+    model = random_weights(getattr(peers.transformers, f"{kind}Model")(config))
+    ours = backbone_from_state_dict(model.state_dict(), attention_heads=4)
+    with torch.inference_mode():
+        theirs = model(images(32)).last_hidden_state[:, 0]
+        assert_same(ours.features(images(32)), theirs)
+
+
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_transformers_resnet(peers, block):
+    config = peers.transformers.ResNetConfig(
+        embedding_size=16, hidden_sizes=[64, 128], depths=[1, 2], layer_type=block
+    ) if block == "bottleneck" else peers.transformers.ResNetConfig(
+        embedding_size=16, hidden_sizes=[16, 32], depths=[1, 2], layer_type=block
+    )  # fmt: skip
+    model = random_weights(peers.transformers.ResNetModel(config))
+    ours = backbone_from_state_dict(model.state_dict()).eval()
+    with torch.inference_mode():
+        assert_same(ours.features(images(32)), model(images(32)).pooler_output.flatten(1))
+
+
+def test_what_is_no_encoder_is_refused_in_a_sentence():
+    with pytest.raises(InputError, match="ResNet with torchvision's names or a ViT"):
+        backbone_from_state_dict({"a.weight": torch.ones(1)})
+    with warnings.catch_warnings():
+        state = {
+            "patch_embed.proj.weight": torch.zeros(64, 3, 4, 4),
+            "blocks.0.norm1.weight": torch.ones(64),
+        }
+        with pytest.raises(InputError, match="fit together"):
+            vit_from_state_dict(state)
+        with pytest.raises(InputError, match="got decoder.weight and 0 others"):
+            vit_from_state_dict({**state, "decoder.weight": torch.ones(1)})

@@ -1,0 +1,54 @@
+"""`nemd inspect` answers what a checkpoint is; the document and the lines say the same."""
+
+import json
+import os
+
+import torch
+from typer.testing import CliRunner
+
+from nemd_toolkit.checkpoints import read_checkpoint
+from nemd_toolkit.cli import app
+from nemd_toolkit.report.inspection import inspection, inspection_lines
+from tests.test_checkpoints import encoder, ours, save
+
+
+class Shout:
+    def __reduce__(self):
+        return os.system, ("echo executed",)
+
+
+def test_inspect_tells_what_is_in_a_file_and_what_to_do_with_it(tmp_path):
+    path = save(ours(), tmp_path / "last.pt")
+    result = CliRunner().invoke(app, ["inspect", str(path)])
+    assert result.exit_code == 0
+    for words in ("pauc-train", "key (default)", "projector 6", "3 of dimension 6", "--data"):
+        assert words in result.stdout, words
+    document = json.loads(CliRunner().invoke(app, ["inspect", str(path), "--json"]).stdout)
+    assert document["schema"] == "nemd-inspection/1"
+    assert document["branches"]["key"]["heads"] == {"projector": 6}
+    assert document["prototypes"][0]["geometry"]["duplicates"]["0.025"] == 0.0
+    assert document["bytes"] == path.stat().st_size
+
+
+def test_what_is_not_run_is_listed_and_nothing_is_run(tmp_path, capfd):
+    state = {f"encoder_q.{k}": v for k, v in encoder(0).items()}
+    path = save({"state_dict": state, "hook": Shout(), "args": {"lr": 0.03}}, tmp_path / "a.pt")
+    lines = inspection_lines(inspection(read_checkpoint(path), 1))
+    assert any("posix.system" in line and "never executed" in line for line in lines)
+    assert any("lr=0.03" in line for line in lines)
+    assert "executed\n" not in capfd.readouterr().out
+
+
+def test_weird_text_in_a_file_stays_on_its_line(tmp_path):
+    data = ours()
+    data["arch"] = "resnet\n\x1b[31mred"
+    lines = inspection_lines(inspection(read_checkpoint(save(data, tmp_path / "a.pt")), 10**10))
+    assert not any("\n" in line or "\x1b" in line for line in lines)
+    assert any("10 GB" in line for line in lines)
+
+
+def test_many_or_broken_prototypes_are_not_measured_here(tmp_path):
+    data = ours()
+    data["nemd"]["prototypes"][0]["centroids"] = torch.full((3, 6), torch.nan)
+    lines = inspection_lines(inspection(read_checkpoint(save(data, tmp_path / "a.pt")), 1))
+    assert any("not measured here" in line for line in lines)
