@@ -17,7 +17,12 @@ from nemd_toolkit.encoding_pass import (
     default_workers,
 )
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.image_transforms import Transform, describe_transform, layout_transform
+from nemd_toolkit.image_transforms import (
+    Transform,
+    describe_transform,
+    layout_transform,
+    size_to_open,
+)
 from nemd_toolkit.images import Images, open_images
 
 __all__ = ["device_named", "embed", "prepare_pass"]
@@ -174,7 +179,7 @@ def _encoder(checkpoint: Checkpoint, branch: str | None, layer: str) -> Embedder
 def _open(data: Images | str, split: str, info: ImageInfo | None) -> Images:
     if isinstance(data, Images):
         return data
-    return open_images(data, split, size=info.size if info else None)
+    return open_images(data, split, size=size_to_open(info) if info else None)
 
 
 def _described(info: ImageInfo, transform: str | Transform) -> str:

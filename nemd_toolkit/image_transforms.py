@@ -8,7 +8,7 @@ from torch import Tensor
 from nemd_toolkit.checkpoints import ImageInfo
 from nemd_toolkit.images import resize_and_crop
 
-__all__ = ["Transform", "describe_transform", "layout_transform"]
+__all__ = ["Transform", "describe_transform", "layout_transform", "size_to_open"]
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -24,10 +24,32 @@ def layout_transform(info: ImageInfo) -> Transform:
     std = torch.tensor(info.std).view(1, info.channels, 1, 1)
 
     def adapt(pixels: Tensor) -> Tensor:
-        sized = pixels if info.size is None else resize_and_crop(pixels, info.size)
-        return (sized - mean) / std
+        wanted = size_to_open(info)
+        sized = pixels if wanted is None else resize_and_crop(pixels, wanted)
+        return (_centre(sized, info) - mean) / std
 
     return adapt
+
+
+def size_to_open(info: ImageInfo) -> tuple[int, int] | None:
+    """Size that images are scaled to cover, before the centre of `info.size` is cut out of them.
+
+    >>> size_to_open(ImageInfo(channels=1, size=(224, 224), mean=(0.,), std=(1.,), resize=256))
+    (256, 256)
+    """
+    if info.size is None or info.resize is None:
+        return info.size
+    shorter = min(info.size)
+    height, width = (max(side, round(side * info.resize / shorter)) for side in info.size)
+    return height, width
+
+
+def _centre(pixels: Tensor, info: ImageInfo) -> Tensor:
+    if info.size is None:
+        return pixels
+    height, width = info.size
+    top, left = (pixels.shape[2] - height) // 2, (pixels.shape[3] - width) // 2
+    return pixels[..., top : top + height, left : left + width]
 
 
 def describe_transform(info: ImageInfo) -> str:
@@ -40,7 +62,12 @@ std 0.353'
     if info.size is None:
         sized = "images in their own size"
     else:
-        height, width = info.size
-        sized = f"images scaled to cover {height}x{width} (bilinear, antialiased), centre-cropped"
+        (height, width), (scaled, across) = info.size, size_to_open(info) or info.size
+        own = " where the method takes bicubic" if info.interpolation == "bicubic" else ""
+        cut = "" if (height, width) == (scaled, across) else f" to {height}x{width}"
+        sized = (
+            f"images scaled to cover {scaled}x{across} (bilinear{own}, antialiased), "
+            f"centre-cropped{cut}"
+        )
     mean, std = (", ".join(f"{number:.4g}" for number in part) for part in (info.mean, info.std))
     return f"{sized}, less mean {mean} over std {std}"
