@@ -86,7 +86,7 @@ def without_head(path, **options):
 
 def test_another_layer_or_other_labels_have_no_classifier(net, tmp_path):
     path = saved(net, tmp_path / "a.pt")
-    without_head(path, layer="projector")
+    without_head(path, layer="classifier")
     count = open_images("digits", "test").count
     without_head(path, labels=np.arange(count) % 7)
 
