@@ -12,7 +12,6 @@ from torch import nn
 
 from nemd_toolkit.checkpoints import read_checkpoint
 from nemd_toolkit.encoders import backbone_from_state_dict, head_from_state_dict
-from tests.encoders.conftest import peers  # noqa: F401  (a fixture)
 from tests.encoders.test_peers import images, random_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -64,13 +63,13 @@ class Case(nn.Module):
         self.backbone, self.head = backbone, head
 
 
-def resnet18(peers, seed=0):  # noqa: F811
+def resnet18(peers, seed=0):
     model = random_weights(peers.torchvision.models.resnet18(), seed)
     model.fc = nn.Identity()
     return model
 
 
-def cases(peers):  # noqa: F811
+def cases(peers):
     net = resnet18(peers)
     v3 = random_weights(Moco3(lambda: resnet18(peers), v3_mlp), 3)
     yield Case("moco-v3", {"epoch": 3, "arch": "resnet18", "state_dict": wrapped(v3), "scaler": {}},
@@ -131,7 +130,7 @@ def wrapped_keys(state):
 @pytest.mark.parametrize("number", range(11))
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 def test_files_of_the_posters_systems_give_the_rows_that_their_own_modules_give(
-    peers, tmp_path, number, zipped  # noqa: F811
+    peers, tmp_path, number, zipped
 ):  # fmt: skip
     case = list(cases(peers))[number]
     torch.save(case.data, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
@@ -151,7 +150,7 @@ def test_files_of_the_posters_systems_give_the_rows_that_their_own_modules_give(
             torch.testing.assert_close(rows, case.head.eval()(F.normalize(theirs)))
 
 
-def test_prototypes_of_swav_come_back_single_and_several(peers, tmp_path):  # noqa: F811
+def test_prototypes_of_swav_come_back_single_and_several(peers, tmp_path):
     net, head = resnet18(peers), nn.Sequential(L(512, 32), B(32), R(), L(32, 16))
     state = wrapped(net) | wrapped(head, "module.projection_head.")
     one, two = L(16, 30, bias=False), L(16, 20, bias=False)
