@@ -17,7 +17,10 @@ from nemd_toolkit.errors import InputError
 
 __all__ = ["VisionTransformer", "vit_from_state_dict"]
 
-_HEAD_WIDTH = 64  # of S, B, L and all their published relatives; not told by shapes
+_HEAD_WIDTH = 64  # of S, B and L; not told by shapes
+_WIDER_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}  # so400m, H, g, G: published widths
+_MOCO_V3_HEADS = 12  # of its S and B, moco-v3 vits.py
+_LARGEST_PATCH = 64  # pixels; a larger one would only fill the memory
 _EPSILON = 1e-6  # of layer norms, in timm and DINO
 _BLOCK = re.compile(r"blocks\.(\d{1,4})\.(.+)")
 _CHUNKED = re.compile(r"blocks\.\d+\.(\d+\..+)")  # DINOv2 for FSDP: blocks.CHUNK.BLOCK…
@@ -44,7 +47,7 @@ class VisionTransformer(nn.Module):
         self.width = int(weight.shape[0])
         self.channels = int(weight.shape[1])
         self.patch = int(weight.shape[2])
-        self.heads = heads or max(1, self.width // _HEAD_WIDTH)
+        self.heads = heads or _usual_heads(state, self.width)
         self.depth = 1 + max(int(m[1]) for m in map(_BLOCK.match, state) if m)
 
     def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
@@ -89,7 +92,8 @@ class VisionTransformer(nn.Module):
     def _positions(self, grid: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
         """Position of the class token, where it has one, and of the patches on this grid.
 
-        Another grid than the trained one is interpolated: bicubic, as DINO does.
+        Another grid than the trained one is interpolated: bicubic, as transformers does (DINO
+        shifts the grid by .1, DINOv2 with registers smooths: up to 7 % apart, so avoid it).
         """
         if not self._has("pos_embed"):
             return None, None
@@ -173,8 +177,14 @@ blocks.0.norm1.weight, got patch_embed.proj.weight, cls_token; pass names withou
             f"ViT: expected timm's names, got {foreign[0]} and {len(foreign) - 1} others that are "
             "none; use --encoder timm:NAME"
         )
+    shape = tuple(state["patch_embed.proj.weight"].shape)
+    if len(shape) != 4 or shape[2] != shape[3] or not 1 <= shape[2] <= _LARGEST_PATCH:
+        raise InputError(
+            f"ViT: expected square patches of at most {_LARGEST_PATCH} pixels, got weights of "
+            f"shape {shape}; this variant is not known"
+        )
     net = VisionTransformer(state, heads).eval()
-    if net.width % net.heads or state["patch_embed.proj.weight"].ndim != 4:
+    if net.width % net.heads:
         raise InputError(
             f"ViT: expected a width that {net.heads} heads divide, got {net.width}; this variant "
             "is not known"
@@ -189,6 +199,27 @@ blocks.0.norm1.weight, got patch_embed.proj.weight, cls_token; pass names withou
             "variant is not known"
         ) from None
     return net
+
+
+def _usual_heads(state: Mapping[str, Tensor], width: int) -> int:
+    """Give the number of attention heads of published models of this width.
+
+    MoCo v3 is told by its fixed positions, whose row for the class token is zero. Raises InputError
+    for widths of which none is known.
+    """
+    positions = state.get("pos_embed")
+    if positions is not None and positions.ndim == 3 and positions.shape[1] > 1:
+        fixed = not bool(positions[:, 0].any()) and bool(positions.any())
+        if fixed and width in (384, 768):
+            return _MOCO_V3_HEADS
+    if width in _WIDER_HEADS:
+        return _WIDER_HEADS[width]
+    if width % _HEAD_WIDTH:
+        raise InputError(
+            f"ViT: expected a width whose number of attention heads is known, got {width}; give "
+            "the folder with the model's config.json"
+        )
+    return width // _HEAD_WIDTH
 
 
 def _flat(name: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from nemd_toolkit.encoders import backbone_from_state_dict, vit_from_state_dict
+from nemd_toolkit.encoders import VisionTransformer, backbone_from_state_dict, vit_from_state_dict
 from nemd_toolkit.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -123,3 +123,28 @@ def test_what_is_no_encoder_is_refused_in_a_sentence():
             vit_from_state_dict(state)
         with pytest.raises(InputError, match="got decoder.weight and 0 others"):
             vit_from_state_dict({**state, "decoder.weight": torch.ones(1)})
+
+
+@pytest.mark.parametrize(
+    ("width", "zero_class_row", "heads"),
+    [(384, False, 6), (384, True, 12), (768, True, 12), (1152, False, 16), (1280, False, 16)],
+)
+def test_numbers_of_heads_are_those_of_published_models(width, zero_class_row, heads):
+    positions = torch.ones(1, 5, width)
+    positions[:, 0] = 0.0 if zero_class_row else 1.0
+    state = {
+        "pos_embed": positions,
+        "patch_embed.proj.weight": torch.zeros(width, 3, 4, 4),
+        "blocks.0.norm1.weight": torch.ones(width),
+    }
+    assert VisionTransformer(state).heads == heads
+
+
+@pytest.mark.parametrize("shape", [(96, 3, 4, 4), (64, 3, 4000, 1), (64, 3, 4000, 4000), (64, 3)])
+def test_unknown_widths_and_patches_that_fill_the_memory_are_refused(shape):
+    state = {
+        "patch_embed.proj.weight": torch.zeros(1).expand(shape),
+        "blocks.0.norm1.weight": torch.ones(shape[0]),
+    }
+    with pytest.raises(InputError, match="heads is known|square patches"):
+        vit_from_state_dict(state)
