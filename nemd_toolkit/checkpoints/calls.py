@@ -14,10 +14,11 @@ from torch import Tensor
 
 from nemd_toolkit.checkpoints.stubs import Stub
 
-__all__ = ["KNOWN", "BadClaim", "Claim", "Global", "Storages", "claimed", "make"]
+__all__ = ["KNOWN", "BadClaim", "Claim", "Global", "Storages", "claimed", "make", "plain_key"]
 
 _OVERLAP = 1 << 24  # bytes a tensor may show beyond its storage, its rows repeated by expand()
 _MOST_NUMBERS = 129  # an offset, and shape and stride of 64 axes: torch's most
+_LARGEST_KEY = 1 << 60  # larger numbers can be made to share one hash
 _MOST_BYTES = 1 << 62  # that shape and stride may come to: torch counts in 64 bits
 
 _STORAGES = {
@@ -140,7 +141,11 @@ def _check_view(
 def _pairs(arguments: tuple[Any, ...]) -> dict[Any, Any]:
     """Make a dictionary from nothing, a dictionary, or a list of pairs (Python 2 wrote that)."""
     given = arguments[0] if arguments else ()
-    return dict(given) if isinstance(given, Mapping | list | tuple) else {}
+    found = dict(given) if isinstance(given, Mapping) else {}
+    if isinstance(given, list | tuple):
+        for key, value in given:
+            found[plain_key(key)] = value
+    return found
 
 
 def _encoded(arguments: tuple[Any, ...]) -> bytes:
@@ -148,6 +153,17 @@ def _encoded(arguments: tuple[Any, ...]) -> bytes:
     if encoding not in (["latin1"], ["latin-1"]) or not isinstance(text, str):
         raise BadClaim("a text to be encoded other than as latin1")
     return text.encode("latin1")  # how protocol 2 writes bytes
+
+
+def plain_key(value: Any) -> Any:
+    """Give back a key or a member of a set; refuse those that are made to be slow.
+
+    >>> plain_key("a")
+    'a'
+    """
+    if isinstance(value, int) and abs(value) > _LARGEST_KEY:
+        raise BadClaim("a key of more than 60 bits")
+    return value
 
 
 def _first(arguments: tuple[Any, ...]) -> Any:
@@ -166,8 +182,8 @@ _PLAIN: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "builtins.dict": _pairs,
     "collections.defaultdict": lambda arguments: _pairs(arguments[1:]),
     "builtins.list": lambda arguments: list(*arguments),
-    "builtins.set": lambda arguments: set(*arguments),
-    "builtins.frozenset": lambda arguments: frozenset(*arguments),
+    "builtins.set": lambda arguments: set(map(plain_key, *(arguments or ((),)))),
+    "builtins.frozenset": lambda arguments: frozenset(map(plain_key, *(arguments or ((),)))),
     "builtins.tuple": lambda arguments: tuple(*arguments),
     "builtins.bytearray": lambda arguments: _encoded(arguments) if arguments else b"",
     "builtins.complex": lambda arguments: complex(*arguments),

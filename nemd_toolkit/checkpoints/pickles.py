@@ -8,14 +8,23 @@ over and over) is refused.
 """
 
 import pickletools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from mmap import mmap
 from pathlib import Path
 from typing import IO, Any, cast
 
-from nemd_toolkit.checkpoints.calls import KNOWN, BadClaim, Claim, Global, Storages, claimed, make
+from nemd_toolkit.checkpoints.calls import (
+    KNOWN,
+    BadClaim,
+    Claim,
+    Global,
+    Storages,
+    claimed,
+    make,
+    plain_key,
+)
 from nemd_toolkit.checkpoints.stubs import Stub
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError, UnsafeFile
@@ -25,7 +34,6 @@ __all__ = ["Pickled", "read_pickle"]
 _HEAVIEST = 1_000_000  # leaves a tuple may have once unfolded: hashing visits them all
 _DEEPEST = 50  # tuples within tuples: hashing recurses
 _SPARE = 1 << 20  # entries and letters that calls may copy beyond the bytes of the pickle so far
-_LARGEST_KEY = 1 << 60  # larger numbers can be made to share one hash
 _GARBAGE = (
     *(ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError),
     RecursionError,
@@ -39,7 +47,12 @@ class Pickled:
 
     value: Any
     claims: dict[str | int, Claim]  # storages, by key
-    stubs: tuple[str, ...]  # classes and functions that were not executed, sorted
+    names: frozenset[str]  # of all classes and functions that it asks for, known ones too
+
+    @property
+    def stubs(self) -> tuple[str, ...]:
+        """Classes and functions that were not executed, sorted, fit to print."""
+        return tuple(sorted(shown(name) for name in self.names - KNOWN))
 
 
 def read_pickle(stream: BytesIO | mmap, path: Path, storages: Storages | None = None) -> Pickled:
@@ -68,7 +81,7 @@ def read_pickle(stream: BytesIO | mmap, path: Path, storages: Storages | None = 
             "are neither; the file is damaged or of another kind, copy or save it again"
         ) from None
     value = Stub(value.name) if isinstance(value, Global) else value
-    return Pickled(value=value, claims=machine.claims, stubs=tuple(sorted(machine.stubs)))
+    return Pickled(value=value, claims=machine.claims, names=frozenset(machine.names))
 
 
 @dataclass(slots=True)
@@ -79,7 +92,7 @@ class _Machine:
     outer: list[list[Any]] = field(default_factory=list)  # stacks below each open mark
     memo: dict[int, Any] = field(default_factory=dict)
     claims: dict[str | int, Claim] = field(default_factory=dict)
-    stubs: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
     # of tuples by identity, which are kept so that it stays theirs: leaves once unfolded, depth
     weights: dict[int, tuple[int, int, tuple[Any, ...]]] = field(default_factory=dict)
     read: int = 0  # bytes
@@ -106,8 +119,7 @@ class _Machine:
             raise ValueError(module)  # noqa: TRY004  (garbage as any other)
         place = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
         full = f"{place}.{name}"
-        if full not in KNOWN:
-            self.stubs.add(shown(full))
+        self.names.add(full)
         self.stack.append(Global(full))
 
     def mark(self) -> None:
@@ -155,7 +167,7 @@ class _Machine:
         elif isinstance(target, list):
             target.extend(items)
         elif isinstance(target, set):
-            target.update(map(_key, items))
+            target.update(map(plain_key, items))
         else:
             raise ValueError(target)  # noqa: TRY004  (garbage as any other)
 
@@ -165,12 +177,14 @@ class _Machine:
         if not isinstance(entries, dict):
             raise ValueError(entries)  # noqa: TRY004  (garbage as any other)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            entries[_key(key)] = value
+            entries[plain_key(key)] = value
 
     def build(self) -> None:
         """Give a stub its attributes; containers and tensors do without them."""
         state = self.last(1)[0]
         target = self.stack[-1]
+        if isinstance(target, dict) and not isinstance(state, dict | tuple):
+            raise BadClaim("a state for a dictionary that cannot have one")
         if not isinstance(target, Stub):
             return
         parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
@@ -198,13 +212,6 @@ class _Machine:
 
     def instance(self, arguments: list[Any]) -> None:
         self.call(arguments[0], tuple(arguments[1:]))
-
-
-def _key(value: Any) -> Hashable:
-    """Refuse keys that are made to be slow."""
-    if isinstance(value, int) and abs(value) > _LARGEST_KEY:
-        raise BadClaim("a key of more than 60 bits")
-    return cast(Hashable, value)
 
 
 def _memorise(machine: _Machine, place: int | None) -> None:
@@ -248,7 +255,7 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
     "EMPTY_TUPLE": lambda machine, _: machine.push(()),
     "LIST": lambda machine, _: machine.stack.append(machine.since_mark()),
     "DICT": _dict,
-    "FROZENSET": lambda machine, _: machine.push(frozenset(map(_key, machine.since_mark()))),
+    "FROZENSET": lambda machine, _: machine.push(frozenset(map(plain_key, machine.since_mark()))),
     "TUPLE1": lambda machine, _: machine.push(tuple(machine.last(1))),
     "TUPLE2": lambda machine, _: machine.push(tuple(machine.last(2))),
     "TUPLE3": lambda machine, _: machine.push(tuple(machine.last(3))),

@@ -5,7 +5,6 @@ a machine of ours that imports and calls nothing (`pickles`); tensors are mapped
 """
 
 import hashlib
-import pickle
 import struct
 import warnings
 from collections.abc import Callable, Mapping
@@ -33,7 +32,6 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first object in files of torch < 1
 _CHUNK = 1 << 22
 # What torch and pickle raise on damaged files.
 _GARBAGE = (
-    pickle.UnpicklingError,
     SafetensorError,
     OSError,
     EOFError,
@@ -65,10 +63,9 @@ def read_content(path: Path | str) -> Content:
             warnings.simplefilter("ignore")  # pickletools remarks on damaged bytes
             return read(path)
     except _GARBAGE as error:
-        said = str(error)
         raise InputError(
             f"{path}: expected a readable checkpoint, got a damaged one "
-            f"({type(error).__name__}: {shown(said)}); copy or download it again"
+            f"({type(error).__name__}: {shown(error)}); copy or download it again"
         ) from None
 
 

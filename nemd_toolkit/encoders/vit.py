@@ -23,7 +23,6 @@ _MOCO_V3_HEADS = 12  # of its S and B, moco-v3 vits.py
 _LARGEST_PATCH = 64  # pixels; a larger one would only fill the memory
 _EPSILON = 1e-6  # of layer norms, in timm and DINO
 _BLOCK = re.compile(r"blocks\.(\d{1,4})\.(.+)")
-_CHUNKED = re.compile(r"blocks\.\d+\.(\d+\..+)")  # DINOv2 for FSDP: blocks.CHUNK.BLOCK…
 _REGISTERS = ("register_tokens", "reg_token")
 _KNOWN = re.compile(
     r"cls_token|pos_embed|register_tokens|reg_token|patch_embed\.proj\.(weight|bias)|"
@@ -155,7 +154,7 @@ class VisionTransformer(nn.Module):
 def vit_from_state_dict(state: Mapping[str, Tensor], heads: int | None = None) -> VisionTransformer:
     """Build the ViT that these names describe; `heads` is by default width / 64.
 
-    Mask tokens and blocks in chunks (DINOv2) are put right. Raises InputError if a name is missing,
+    Mask tokens (DINOv2) are left out. Raises InputError if a name is missing,
     left over or of a shape that does not fit.
 
     >>> d = {"patch_embed.proj.weight": torch.zeros(64, 3, 4, 4), "cls_token": torch.ones(1, 1, 64)}
@@ -165,7 +164,7 @@ def vit_from_state_dict(state: Mapping[str, Tensor], heads: int | None = None) -
     nemd_toolkit.errors.InputError: ViT: expected patch_embed.proj.weight and \
 blocks.0.norm1.weight, got patch_embed.proj.weight, cls_token; pass names without prefix
     """
-    state = {_flat(name): value for name, value in state.items() if name != "mask_token"}
+    state = {name: value for name, value in state.items() if name != "mask_token"}
     if "patch_embed.proj.weight" not in state or "blocks.0.norm1.weight" not in state:
         raise InputError(
             "ViT: expected patch_embed.proj.weight and blocks.0.norm1.weight, got "
@@ -220,8 +219,3 @@ def _usual_heads(state: Mapping[str, Tensor], width: int) -> int:
             "the folder with the model's config.json"
         )
     return width // _HEAD_WIDTH
-
-
-def _flat(name: str) -> str:
-    match = _CHUNKED.fullmatch(name)
-    return f"blocks.{match[1]}" if match else name

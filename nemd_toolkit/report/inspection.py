@@ -45,6 +45,7 @@ def inspection(checkpoint: Checkpoint, size: int) -> dict[str, Any]:
             "std": image.std,
             "interpolation": image.interpolation,
             "space": image.space,
+            "mean_and_std_told": image.normalised,
         },
         "branches": {name: _branch(branch) for name, branch in checkpoint.branches.items()},
         "default_branch": checkpoint.default_branch,
@@ -171,7 +172,8 @@ def _image(image: Mapping[str, Any]) -> str:
     resize = f", shorter side to {image['resize']} first" if image["resize"] else ""
     mean = ", ".join(f"{value:.3g}" for value in image["mean"])
     std = ", ".join(f"{value:.3g}" for value in image["std"])
-    return f"{image['channels']} x {size} {image['space']}{resize}; mean {mean}; std {std}"
+    told = "" if image["mean_and_std_told"] else " (the usual ones; the file does not say)"
+    return f"{image['channels']} x {size} {image['space']}{resize}; mean {mean}; std {std}{told}"
 
 
 def _width(width: int | None) -> str:

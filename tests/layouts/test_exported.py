@@ -128,7 +128,6 @@ class TestTorchScript:
     Entries below code/ are packed, all others stored; constants.pkl holds an empty tuple here.
     """
 
-    @pytest.mark.xfail(strict=False, reason="needs stubs")
     @pytest.mark.parametrize("make", ["script", "trace"])
     def test_a_resnet_is_read_as_its_state_dict(self, tmp_path, make):
         found = read_checkpoint(torchscript(tmp_path / "a.pt", make))

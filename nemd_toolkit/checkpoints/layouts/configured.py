@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import floor, inf, isfinite
+from math import floor
 from typing import Any, Literal
 
 from nemd_toolkit.checkpoints.content import Content
+from nemd_toolkit.checkpoints.layouts.inputs import checked_image
 from nemd_toolkit.checkpoints.layouts.parts import ImageInfo
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError
 
 __all__ = ["configured"]
 
-_LARGEST_SIDE = 8192  # pixels; more would only fill the memory
 _BICUBIC = 3  # PIL.Image.Resampling
 _WARPED = 384  # ConvNextImageProcessor squeezes images to this size and larger ones, uncropped
 
@@ -26,9 +26,9 @@ def configured(image: ImageInfo, content: Content) -> ImageInfo:
     timm = data["config"].get("pretrained_cfg", data["config"])
     try:
         if data["preprocessor"]:
-            return _checked(_transformers(image, data["preprocessor"], data["config"]))
+            return checked_image(_transformers(image, data["preprocessor"], data["config"]))
         if isinstance(timm, Mapping) and "mean" in timm and "std" in timm:
-            return _checked(_timm(image, timm))
+            return checked_image(_timm(image, timm))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
             f"{content.path}: expected mean, std and size of images as timm and transformers write "
@@ -97,14 +97,3 @@ def _pair(size: Any) -> tuple[int, int]:
 
 def _interpolation(*, bicubic: bool) -> Literal["bilinear", "bicubic"]:
     return "bicubic" if bicubic else "bilinear"
-
-
-def _checked(image: ImageInfo) -> ImageInfo:
-    if not len(image.mean) == len(image.std) == image.channels:
-        raise ValueError(f"mean {image.mean}, std {image.std} for {image.channels} channels")
-    if not all(0 < std < inf for std in image.std) or not all(map(isfinite, image.mean)):
-        raise ValueError(f"mean {image.mean}, std {image.std}")
-    sides = [*(image.size or ()), *([image.resize] if image.resize else [])]
-    if not all(1 <= side <= _LARGEST_SIDE for side in sides):
-        raise ValueError(f"size {image.size}, resize {image.resize}")
-    return image

@@ -23,6 +23,10 @@ def unchunked(state: State) -> State:
     return {_CHUNKED.sub(r"blocks.\1.", key): value for key, value in state.items()}
 
 
+def _mlp(layer: str, prefix: str, on: str | None = None) -> HeadAt:
+    return HeadAt(layer=layer, prefix=prefix, activation="gelu", normalised=True, on=on)
+
+
 def _dino(branch: str) -> Layout:
     """Give the layout whose prototypes are those of this branch."""
     return Layout(
@@ -33,14 +37,7 @@ def _dino(branch: str) -> Layout:
         parts={
             name: Part(
                 backbone=f"{name}.backbone.",
-                heads=(
-                    HeadAt(
-                        layer="projector",
-                        prefix=f"{name}.head.mlp.",
-                        activation="gelu",
-                        normalised=True,
-                    ),
-                ),
+                heads=(_mlp("projector", f"{name}.head.mlp."),),
                 layer="projector",
             )
             for name in _BRANCHES
@@ -61,19 +58,9 @@ def _dinov2(branch: str) -> Layout:
             name: Part(
                 backbone=f"{name}.backbone.",
                 heads=(
-                    HeadAt(
-                        layer="projector",
-                        prefix=f"{name}.dino_head.mlp.",
-                        activation="gelu",
-                        normalised=True,
-                    ),
-                    HeadAt(  # of patches, not of the class token
-                        layer="ibot_head",
-                        prefix=f"{name}.ibot_head.mlp.",
-                        activation="gelu",
-                        normalised=True,
-                        on="backbone",
-                    ),
+                    _mlp("projector", f"{name}.dino_head.mlp."),
+                    # of patches, not of the class token
+                    _mlp("ibot_head", f"{name}.ibot_head.mlp.", on="backbone"),
                 ),
                 layer="projector",
             )

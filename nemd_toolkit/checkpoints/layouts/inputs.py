@@ -1,13 +1,15 @@
 """The input that an encoder expects, as far as its first layer tells it."""
 
 from dataclasses import replace
-from math import isqrt
+from math import inf, isfinite, isqrt
 
 from torch import Tensor
 
 from nemd_toolkit.checkpoints.layouts.parts import ImageInfo, State
 
-__all__ = ["CIFAR", "DINO_INPUT", "OLDER_CIFAR", "VIT_INPUT", "fitted"]
+__all__ = ["CIFAR", "DINO_INPUT", "OLDER_CIFAR", "VIT_INPUT", "checked_image", "fitted"]
+
+_LARGEST_SIDE = 8192  # pixels; more would only fill the memory
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -79,3 +81,15 @@ def _grid_size(backbone: State, patch: int) -> tuple[int, int] | None:
             side = isqrt(count) * patch
             return side, side
     return None
+
+
+def checked_image(image: ImageInfo) -> ImageInfo:
+    """Give back what a file states of its images; ValueError for what cannot be."""
+    if not len(image.mean) == len(image.std) == image.channels:
+        raise ValueError(f"mean {image.mean}, std {image.std} for {image.channels} channels")
+    if not all(0 < std < inf for std in image.std) or not all(map(isfinite, image.mean)):
+        raise ValueError(f"mean {image.mean}, std {image.std}")
+    sides = [*(image.size or ()), *([image.resize] if image.resize else [])]
+    if not all(1 <= side <= _LARGEST_SIDE for side in sides):
+        raise ValueError(f"size {image.size}, resize {image.resize}")
+    return image

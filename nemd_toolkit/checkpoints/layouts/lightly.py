@@ -1,18 +1,13 @@
 """lightly: a ResNet's children in a row, heads below `layers`, prototypes with a bias."""
 
-import re
-
 from nemd_toolkit.checkpoints.layouts.layout import HeadAt, Layout, Part, Vectors
 from nemd_toolkit.checkpoints.layouts.names import below
 from nemd_toolkit.checkpoints.layouts.parts import State
+from nemd_toolkit.checkpoints.layouts.renaming import numbered_resnet
 
 __all__ = ["LIGHTLY", "from_children"]
 
 _SOURCE = "github.com/lightly-ai/lightly "
-_NUMBERED = re.compile(r"^(\d+)\.")
-# nn.Sequential(*list(resnet.children())[:-1]): torchvision's has ReLU and pooling as children.
-_TORCHVISION = {0: "conv1", 1: "bn1", 4: "layer1", 5: "layer2", 6: "layer3", 7: "layer4"}
-_LIGHTLY = {0: "conv1", 1: "bn1", 2: "layer1", 3: "layer2", 4: "layer3", 5: "layer4"}
 
 
 def from_children(state: State) -> State:
@@ -30,15 +25,9 @@ def from_children(state: State) -> State:
     inside = below(state, "vit.")  # MaskedVisionTransformerTIMM
     if inside:
         return inside
-    children = _LIGHTLY if "2.0.conv1.weight" in state else _TORCHVISION
-
-    def name(key: str) -> str:
-        number = _NUMBERED.match(key)
-        child = children.get(int(number[1])) if number else None
-        own = f"{child}.{key[len(number[0]) :]}" if number and child else key
-        return own.replace(".shortcut.", ".downsample.")
-
-    return {name(key): value for key, value in state.items()}
+    # lightly's own ResNet has no children for ReLU and pooling
+    named = numbered_resnet(2 if "2.0.conv1.weight" in state else 4)(state)
+    return {key.replace(".shortcut.", ".downsample."): value for key, value in named.items()}
 
 
 def _part(backbone: str, head: str, *, gelu: bool = False, normalised: bool = False) -> Part:

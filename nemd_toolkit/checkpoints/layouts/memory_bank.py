@@ -2,6 +2,7 @@
 
 from nemd_toolkit.checkpoints.layouts.inputs import OLDER_CIFAR
 from nemd_toolkit.checkpoints.layouts.layout import HeadAt, Layout, Part
+from nemd_toolkit.checkpoints.layouts.momentum import cld_part
 from nemd_toolkit.checkpoints.layouts.plain import resnet_names
 from nemd_toolkit.checkpoints.layouts.renaming import normed_linear
 
@@ -60,22 +61,7 @@ def _pic(name: str, title: str, mark: str) -> Layout:
 
 
 def _cld(start: str) -> Part:
-    heads = (("projector", "proj1.", None), ("groups", "proj2.", "backbone"))
-    return Part(
-        backbone=f"{start}encoder.",
-        heads=tuple(
-            HeadAt(
-                layer=layer,
-                prefix=f"{start}head.",
-                then=start + last,
-                normalised=True,
-                on=on,
-                rename=normed_linear,
-            )
-            for layer, last, on in heads
-        ),
-        layer="projector",
-    )
+    return cld_part(f"{start}encoder.", f"{start}head.", start, ("proj1.", "proj2."))
 
 
 MEMORY_BANK = (

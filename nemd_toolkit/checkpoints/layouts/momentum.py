@@ -11,7 +11,7 @@ from nemd_toolkit.checkpoints.layouts.layout import HeadAt, Layout, Part
 from nemd_toolkit.checkpoints.layouts.plain import resnet_names
 from nemd_toolkit.checkpoints.layouts.renaming import normed_linear
 
-__all__ = ["MOCO", "MOMENTUM"]
+__all__ = ["MOCO", "MOMENTUM", "cld_part"]
 
 _CLD = "github.com/frank-xwang/CLD-UnsupervisedLearning "
 
@@ -77,24 +77,28 @@ def _cld(mark: str, absent: tuple[str, ...], parts: Mapping[str, Part]) -> Layou
     )
 
 
-def _cld_part(start: str) -> Part:
-    """Two linear layers, or normed ones, behind one that they share."""
-    heads = (("projector", "instDis.", None), ("groups", "groupDis.", "backbone"))
+def cld_part(backbone: str, shared: str, start: str, last: tuple[str, str]) -> Part:
+    """Two linear layers, or normed ones, of images and of groups, behind one that they share."""
+    heads = (("projector", last[0], None), ("groups", last[1], "backbone"))
     return Part(
-        backbone=start,
+        backbone=backbone,
         heads=tuple(
             HeadAt(
                 layer=layer,
-                prefix=f"{start}fc.",
-                then=start + last,
+                prefix=shared,
+                then=start + own,
                 normalised=True,
                 on=on,
                 rename=normed_linear,
             )
-            for layer, last, on in heads
+            for layer, own, on in heads
         ),
         layer="projector",
     )
+
+
+def _cld_part(start: str) -> Part:
+    return cld_part(start, f"{start}fc.", start, ("instDis.", "groupDis."))
 
 
 def _cld_linear(start: str) -> Part:

@@ -1,10 +1,10 @@
 """Checkpoints of pauc-train: PCL's keys, and what PCL leaves out under `nemd`."""
 
 from collections.abc import Mapping
-from math import inf, isfinite
 from typing import Any
 
 from nemd_toolkit.checkpoints.content import Content
+from nemd_toolkit.checkpoints.layouts.inputs import checked_image
 from nemd_toolkit.checkpoints.layouts.parts import Branch, ImageInfo, OwnPrototypes, Reading
 from nemd_toolkit.checkpoints.training_log import read_log
 from nemd_toolkit.checkpoints.wording import shown
@@ -13,7 +13,6 @@ from nemd_toolkit.errors import InputError
 __all__ = ["FORMAT", "read_pauc_train"]
 
 FORMAT = "pauc-train/1"
-_LARGEST_SIDE = 8192  # pixels; more would only fill the memory
 
 
 def read_pauc_train(
@@ -55,19 +54,14 @@ def read_pauc_train(
 
 def _image_info(entry: Mapping[str, Any]) -> ImageInfo:
     height, width = (int(length) for length in entry["size"])
-    info = ImageInfo(
-        channels=int(entry["channels"]),
-        size=(height, width),
-        mean=tuple(float(value) for value in entry["mean"]),
-        std=tuple(float(value) for value in entry["std"]),
+    return checked_image(
+        ImageInfo(
+            channels=int(entry["channels"]),
+            size=(height, width),
+            mean=tuple(float(value) for value in entry["mean"]),
+            std=tuple(float(value) for value in entry["std"]),
+        )
     )
-    if not len(info.mean) == len(info.std) == info.channels:
-        raise ValueError(f"mean {info.mean}, std {info.std} for {info.channels} channels")
-    if not all(0 < std < inf for std in info.std) or not all(map(isfinite, info.mean)):
-        raise ValueError(f"mean {info.mean}, std {info.std}")
-    if not 1 <= min(height, width) <= max(height, width) <= _LARGEST_SIDE:
-        raise ValueError(f"size {height}x{width}")
-    return info
 
 
 def _own_prototypes(entry: Mapping[str, Any]) -> OwnPrototypes:

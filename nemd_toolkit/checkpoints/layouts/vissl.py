@@ -1,5 +1,7 @@
 """VISSL: a trunk of feature blocks and numbered heads, below ClassyVision's state."""
 
+from dataclasses import replace
+
 from nemd_toolkit.checkpoints.layouts.layout import HeadAt, Layout, Part, Vectors
 from nemd_toolkit.checkpoints.layouts.parts import State
 
@@ -61,13 +63,8 @@ def _layout(
 
 
 def _below(head: HeadAt, start: str) -> HeadAt:
-    return HeadAt(
-        layer=head.layer,
-        prefix=start + head.prefix,
-        activation=head.activation,
-        normalised=head.normalised,
-        then=start + head.then if head.then else None,
-    )
+    then = start + head.then if head.then else None
+    return replace(head, prefix=start + head.prefix, then=then)
 
 
 def _heads(start: str) -> tuple[Layout, ...]:
