@@ -9,10 +9,10 @@ import typer
 
 from nemd_toolkit.errors import NemdError
 from nemd_toolkit.progress import show_progress
-from pauc_train.config import parse_setting
 from pauc_train.evaluate import evaluate
 from pauc_train.loop import fit
 from pauc_train.methods import METHODS
+from pauc_train.recipe import parse_setting
 
 __all__ = ["app", "main"]
 
@@ -62,7 +62,7 @@ def fit_command(
 def methods_command() -> None:
     """Print the table of methods: name, year, paper."""
     for method in METHODS.values():
-        typer.echo(f"{method.name:<6} {method.title:<8} {method.year}  {method.paper}")
+        typer.echo(f"{method.name:<18} {method.year}  {method.paper}")
 
 
 @app.command("evaluate")

@@ -2,22 +2,38 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nemd_toolkit.encoders import ResNet
-from pauc_train.config import Config
-from pauc_train.expectation import Clustering, cluster
-from pauc_train.method import Batch, Embed, Terms
+from pauc_train import ranks
+from pauc_train.config import MANY, Config, setting
+from pauc_train.expectation import Clustering, PrototypeConfig, cluster
+from pauc_train.method import Batch, Embed, Setup, Terms
 from pauc_train.momentum import MomentumContrast
 
-__all__ = ["ContrastTraining", "Step"]
+__all__ = ["ContrastConfig", "ContrastTraining", "Step"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastConfig(Config):
+    """Settings of momentum contrast, with MoCo v2's defaults as PCL has them."""
+
+    head: Literal["linear", "mlp"] = "mlp"  # MoCo v2, PCL --mlp
+    temperature: float = setting(0.2, above=0)  # MoCo v2, PCL; also the mean of φ
+    instance_weight: float = setting(1.0, least=0)  # PCL has none; 0 leaves InfoNCE out (ablation)
+    queue_size: int = setting(16384, least=1, most=MANY)  # PCL, --pcl-r; MoCo has 65,536
+    key_momentum: float = setting(0.999, least=0, most=1)  # PCL, --moco-m
+
+
+C = TypeVar("C", bound=ContrastConfig)
+S = TypeVar("S", bound=ContrastConfig, covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Step:
+class Step(Generic[S]):
     """All that a loss may look at in one step; only `query` has a gradient."""
 
     query: Float[Tensor, "b d"]  # unit rows, as all below
@@ -25,51 +41,45 @@ class Step:
     queue: Float[Tensor, "r d"]
     indices: Int[Tensor, " b"]
     clusterings: tuple[Clustering, ...]  # empty during warm-up
-    config: Config
+    config: S
     generator: torch.Generator
 
 
-class ContrastTraining:
+class ContrastTraining(MomentumContrast, Generic[C]):
     """MoCo's two encoders and queue; an E-step before each epoch for methods with prototypes."""
 
-    def __init__(
-        self,
-        config: Config,
-        encoder: ResNet,
-        generator: torch.Generator,
-        *,
-        terms: Callable[[Step], Terms],
-        prototypes: bool,
-    ) -> None:
-        self.config = config
-        self.model = MomentumContrast(encoder, queue_size=config.queue_size, generator=generator)
-        self.clusterings: tuple[Clustering, ...] = ()
+    def __init__(self, setup: Setup[C], *, terms: Callable[[Step[C]], Terms]) -> None:
+        super().__init__(
+            setup.encoder(setup.config.head),
+            queue_size=setup.config.queue_size,
+            generator=setup.generator,
+        )
+        self.config = setup.config
         self._terms = terms
-        self.prototypes = prototypes
+        self.prototypes = isinstance(setup.config, PrototypeConfig)
 
     def begin_epoch(self, epoch: int, embed: Embed) -> None:
         """E-step on the momentum encoder's embeddings, once warm-up is over."""
-        if not self.prototypes or epoch < self.config.warmup_epochs:
+        config: Config = self.config
+        if not isinstance(config, PrototypeConfig) or epoch < config.warmup_epochs:
             return
-        self.model.eval()  # as PCL's compute_features
-        embeddings = embed(self.model.key)
-        self.model.train()
-        self.clusterings = cluster(embeddings, self.config)
+        self.eval()  # as PCL's compute_features
+        embeddings = embed(self.key)
+        self.train()
+        self.clusterings = cluster(embeddings, config, mean_phi=self.config.temperature)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Terms:
         """Terms on this batch; the key encoder follows first and the queue moves on, as in PCL."""
-        query = self.model.query(batch.first)
-        self.model.follow(self.config.key_momentum)
-        key = self.model.key(batch.second)
+        query, key = self.pair(batch.views[0], batch.views[1], self.config.key_momentum)
         step = Step(
             query=query,
             key=key,
-            queue=self.model.negatives(),
-            indices=batch.indices,
+            queue=self.negatives(),
+            indices=ranks.gather(batch.indices),
             clusterings=self.clusterings,
             config=self.config,
             generator=generator,
         )
         terms = self._terms(step)
-        self.model.enqueue(key)
+        self.enqueue(key)
         return terms

@@ -9,16 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nemd_toolkit.checkpoints import Checkpoint, Content, checkpoint_from, shown
-from nemd_toolkit.encoders import resnet_from_state_dict
 from nemd_toolkit.encoding import device_named
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.images import Images
 from nemd_toolkit.measures.quality import knn_accuracy, linear_probe_accuracy
 from nemd_toolkit.sphere import require_finite
-from pauc_train.config import LARGEST_IMAGE
 from pauc_train.data import Pixels, apply, open_split
-from pauc_train.saving import read_checkpoint
+from pauc_train.rebuild import rebuild
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -40,31 +37,24 @@ class Evaluation:
 
 
 def evaluate(checkpoint: Path | str, data: str | None = None, *, device: str = "cpu") -> Evaluation:
-    """Evaluate the query encoder's backbone on the held-out part of `data`.
+    """Evaluate the trained encoder's backbone on the held-out part of `data`.
 
     Without `data` the images it was trained on. Raises InputError for checkpoints of other
     programs and damaged ones, images without labels or held-out part, and images of another shape.
     """
     place = device_named(device)
     path = Path(checkpoint)
-    content = read_checkpoint(path)
-    checked = checkpoint_from(Content(path=path, data=content))
-    pixels, encoder = _pixels(checked), resnet_from_state_dict(checked.branch("query").state)
-    if encoder.shape.channels != pixels.channels:
-        raise InputError(
-            f"{path}: expected an encoder of {pixels.channels} channels as its images have, got "
-            f"one of {encoder.shape.channels}; give a checkpoint as pauc-train wrote it"
-        )
-    encoder.to(place).eval()
-    spec, image_size = data or checked.data, content["nemd"]["config"].get("image_size")
-    if spec is None or type(image_size) is not int or not 0 <= image_size <= LARGEST_IMAGE:
-        raise InputError(
-            f"{path}: expected the training's data and image_size, got {shown(spec)} and "
-            f"{shown(image_size)}; give a checkpoint as pauc-train wrote it"
-        )
-    train, test = (open_split(spec, split, image_size) for split in ("train", "test"))
-    known, wanted = _labels(train, pixels), _labels(test, pixels)
-    seen, held = (apply(part, pixels, encoder.features, place).cpu() for part in (train, test))
+    rebuilt = rebuild(path)
+    rebuilt.training.to(place).eval()
+    spec = data or rebuilt.data
+    train, test = (
+        open_split(spec, split, rebuilt.config.image_size) for split in ("train", "test")
+    )
+    known, wanted = _labels(train, rebuilt.pixels), _labels(test, rebuilt.pixels)
+    seen, held = (
+        apply(part, rebuilt.pixels, rebuilt.training.features, place).cpu()
+        for part in (train, test)
+    )
     for features in (seen, held):
         require_finite(features, name=f"{path}: features")
     return Evaluation(
@@ -75,13 +65,6 @@ def evaluate(checkpoint: Path | str, data: str | None = None, *, device: str = "
         test_count=test.count,
         layer="backbone",
     )
-
-
-def _pixels(checked: Checkpoint) -> Pixels:
-    image = checked.image
-    if image.size is None:  # pauc-train always writes one
-        raise InputError(f"{checked.path}: expected the size of the images, got none")
-    return Pixels(channels=image.channels, size=image.size, mean=image.mean, std=image.std)
 
 
 def _labels(images: Images, pixels: Pixels) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ State dict names are PCL's: `encoder_q.*`, `encoder_k.*`, `queue` (dim x r), `qu
 """
 
 import copy
+from typing import ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,47 +12,78 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nemd_toolkit.encoders import ResNet
+from pauc_train import ranks
+from pauc_train.method import BranchPath, Training
 
-__all__ = ["MomentumContrast"]
+__all__ = ["MomentumContrast", "follow", "slow_copy"]
+
+M = TypeVar("M", bound=nn.Module)
 
 
-class MomentumContrast(nn.Module):
-    """Two encoders of one shape; only the query encoder has gradients.
+def slow_copy(module: M) -> M:
+    """Copy a network for keys or targets: same weights, no gradients.
 
-    One process only: batch normalisation sees the whole batch, so that MoCo's shuffling of keys
-    across devices has nothing to do here.
+    >>> any(p.requires_grad for p in slow_copy(nn.Linear(2, 2)).parameters())
+    False
     """
+    return copy.deepcopy(module).requires_grad_(False)
 
+
+@torch.no_grad()
+def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
+    """Move parameters: slow ← m·slow + (1−m)·fast. Batch statistics stay the slow one's own.
+
+    >>> a, b = nn.Linear(1, 1), nn.Linear(1, 1)
+    >>> follow(a, b, 0.0)
+    >>> torch.equal(a.weight, b.weight)
+    True
+    """
+    for k, q in zip(slow.parameters(), fast.parameters(), strict=True):
+        k.mul_(momentum).add_(q, alpha=1.0 - momentum)
+
+
+class MomentumContrast(Training):
+    """Two encoders of one shape, of which only the query encoder has gradients, and a queue."""
+
+    branches: ClassVar = {
+        "key": BranchPath(backbone="encoder_k"),
+        "query": BranchPath(backbone="encoder_q"),
+    }
     queue: Tensor
     queue_ptr: Tensor
 
     def __init__(self, encoder: ResNet, *, queue_size: int, generator: torch.Generator) -> None:
         super().__init__()
         self.encoder_q = encoder
-        self.encoder_k = copy.deepcopy(encoder).requires_grad_(False)
+        self.encoder_k = slow_copy(encoder)
         drawn = torch.randn(encoder.shape.dim, queue_size, generator=generator)
         self.register_buffer("queue", F.normalize(drawn, dim=0))  # (dim, r), unit columns
         self.register_buffer("queue_ptr", torch.zeros(1, dtype=torch.long))
 
+    def features(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b f"]:
+        """Backbone features of the query encoder."""
+        return self.encoder_q.features(images)
+
     def query(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Give unit embeddings, with gradient."""
-        return F.normalize(self.encoder_q(images), dim=1)
+        return F.normalize(self.encoder_q(images).float(), dim=1)
 
     @torch.no_grad()
     def key(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Give unit embeddings of the momentum encoder, without gradient."""
-        return F.normalize(self.encoder_k(images), dim=1)
+        return F.normalize(self.encoder_k(images).float(), dim=1)
+
+    def pair(
+        self, first: Tensor, second: Tensor, momentum: float
+    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
+        """Give the whole batch's queries and keys; the key encoder follows in between, as PCL."""
+        query = ranks.gather(self.query(first))
+        follow(self.encoder_k, self.encoder_q, momentum)
+        return query, ranks.gather(self.key(second))
 
     def negatives(self) -> Float[Tensor, "r d"]:
         """Keys in the queue, one a row; a copy, since the queue moves on before the gradient."""
         return self.queue.T.clone()
-
-    @torch.no_grad()
-    def follow(self, momentum: float) -> None:
-        """Move key parameters: k ← m·k + (1−m)·q. Batch statistics are the key encoder's own."""
-        pairs = zip(self.encoder_q.parameters(), self.encoder_k.parameters(), strict=True)
-        for q, k in pairs:
-            k.mul_(momentum).add_(q, alpha=1.0 - momentum)
 
     @torch.no_grad()
     def enqueue(self, keys: Float[Tensor, "b d"]) -> None:

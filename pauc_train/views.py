@@ -1,22 +1,56 @@
 """Random views of a batch of images, on tensors, each image with its own draw.
 
-Images are (b, c, h, w) in [0, 1] and stay so. All randomness comes from an explicit generator on
-the CPU; the same generator state gives the same views.
+Images are (b, c, h, w) in [0, 1] and stay so. All randomness comes from `Draws`, made on the CPU
+for the whole batch, whichever part of it this process looks at: the same seed gives the same views,
+whatever the device and the number of processes.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nemd_toolkit.errors import InputError
 
-__all__ = ["VIEWS", "Views", "random_view"]
+__all__ = ["VIEWS", "Draws", "Views", "random_view"]
 
 _GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601, as Pillow converts to grey
+
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Random numbers, one draw for each image of a batch, of which a process takes its share.
+
+    >>> whole = Draws(torch.Generator().manual_seed(0), 4)
+    >>> part = Draws(torch.Generator().manual_seed(0), 4, slice(2, 4))
+    >>> torch.equal(whole.uniform(0, 1)[2:], part.uniform(0, 1))
+    True
+    """
+
+    generator: torch.Generator
+    count: int  # images of the whole batch
+    share: slice = field(default_factory=lambda: slice(None))
+    device: torch.device = _CPU  # where numbers go; they are drawn on the CPU
+
+    def uniform(self, low: int | float, high: int | float, *shape: int) -> Float[Tensor, "b ..."]:
+        """Numbers between `low` and `high`, of the given shape for each image."""
+        drawn = torch.rand(self.count, *shape, generator=self.generator)
+        return (low + (high - low) * drawn)[self.share].to(self.device)
+
+    def normal(self, *shape: int) -> Float[Tensor, "b ..."]:
+        """Give standard normal numbers, of the given shape for each image."""
+        drawn = torch.randn(self.count, *shape, generator=self.generator)
+        return drawn[self.share].to(self.device)
+
+    def chance(self, probability: float) -> Bool[Tensor, " b"]:
+        """Whether something happens to an image."""
+        return self.uniform(0.0, 1.0) < probability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,47 +103,43 @@ VIEWS: dict[str, Views] = {
 
 
 def random_view(
-    images: Float[Tensor, "b c h w"], views: Views, generator: torch.Generator
+    images: Float[Tensor, "b c h w"], views: Views, draws: Draws
 ) -> Float[Tensor, "b c h w"]:
     """One random view of every image, of the same size, in [0, 1].
 
     Raises InputError for images outside [0, 1].
 
     >>> images = torch.rand(2, 1, 4, 4)
-    >>> torch.equal(random_view(images, Views(), torch.Generator()), images)
+    >>> torch.equal(random_view(images, Views(), Draws(torch.Generator(), 2)), images)
     True
     """
     if len(images) and not 0 <= float(images.min()) <= float(images.max()) <= 1:
         raise InputError("views: expected pixels in [0, 1]; divide by the greatest possible value")
-    images = _geometry(images, views, generator)
-    images = _colour(images, views, generator)
+    images = _geometry(images, views, draws)
+    images = _colour(images, views, draws)
     if views.noise > 0:
-        images = images + views.noise * torch.randn(images.shape, generator=generator)
+        images = images + views.noise * draws.normal(*images.shape[1:])
     if views.erase > 0:
-        images = _erase(images, views, generator)
+        images = _erase(images, views, draws)
     return images.clamp(0, 1)
 
 
-def _uniform(b: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    return low + (high - low) * torch.rand(b, generator=generator)
-
-
-def _geometry(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
+def _geometry(images: Tensor, views: Views, draws: Draws) -> Tensor:
     """Sample each image through a random affine window; outside the image is 0."""
     b = len(images)
-    angle = _uniform(b, -views.rotation, views.rotation, generator) * (math.pi / 180)
-    area = _uniform(b, *views.area, generator)
-    log_ratio = _uniform(b, -math.log(views.stretch), math.log(views.stretch), generator)
+    angle = draws.uniform(-views.rotation, views.rotation) * (math.pi / 180)
+    area = draws.uniform(*views.area)
+    log_ratio = draws.uniform(-math.log(views.stretch), math.log(views.stretch))
     width = (area * log_ratio.exp()).sqrt()
     height = (area / log_ratio.exp()).sqrt()
     if views.inside:
         width, height = width.clamp_max(1.0), height.clamp_max(1.0)
         reach_x, reach_y = 1.0 - width, 1.0 - height
     else:  # the coordinates -1…1 of affine_grid span two sides' halves
-        reach_x = reach_y = torch.full((b,), 2.0 * views.shift)
-    x = _uniform(b, -1.0, 1.0, generator) * reach_x
-    y = _uniform(b, -1.0, 1.0, generator) * reach_y
-    mirror = 1.0 - 2.0 * (torch.rand(b, generator=generator) < views.flip).float()
+        reach_x = reach_y = torch.full_like(width, 2.0 * views.shift)
+    x = draws.uniform(-1.0, 1.0) * reach_x
+    y = draws.uniform(-1.0, 1.0) * reach_y
+    mirror = 1.0 - 2.0 * draws.chance(views.flip).float()
     if not _moves(views):
         return images
     aspect = images.shape[2] / images.shape[3]  # rotation is in pixels, coordinates are not
@@ -127,36 +157,38 @@ def _moves(views: Views) -> bool:
     return not (still and views.rotation == 0 and views.shift == 0 and views.flip == 0)
 
 
-def _colour(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
+def _colour(images: Tensor, views: Views, draws: Draws) -> Tensor:
     b, c = images.shape[:2]
     if views.brightness > 0:
-        factor = _uniform(b, 1 - views.brightness, 1 + views.brightness, generator)
+        factor = draws.uniform(1 - views.brightness, 1 + views.brightness)
         images = (images * factor.view(b, 1, 1, 1)).clamp(0, 1)
     if views.contrast > 0:
-        factor = _uniform(b, 1 - views.contrast, 1 + views.contrast, generator)
+        factor = draws.uniform(1 - views.contrast, 1 + views.contrast)
         mean = images.mean((1, 2, 3), keepdim=True)
         images = (mean + factor.view(b, 1, 1, 1) * (images - mean)).clamp(0, 1)
     if c == 3 and (views.saturation > 0 or views.grey > 0):
-        grey = (images * torch.tensor(_GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
-        factor = _uniform(b, 1 - views.saturation, 1 + views.saturation, generator)
-        lost = torch.rand(b, generator=generator) < views.grey
+        grey = (images * torch.tensor(_GREY, device=images.device).view(1, 3, 1, 1)).sum(
+            1, keepdim=True
+        )
+        factor = draws.uniform(1 - views.saturation, 1 + views.saturation)
+        lost = draws.chance(views.grey)
         factor = torch.where(lost, 0.0, factor)
         images = (grey + factor.view(b, 1, 1, 1) * (images - grey)).clamp(0, 1)
     return images
 
 
-def _erase(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
+def _erase(images: Tensor, views: Views, draws: Draws) -> Tensor:
     """Set one rectangle of some images to 0; it may reach over the edge."""
-    b, _, h, w = images.shape
-    area = _uniform(b, *views.erase_area, generator)
-    ratio = _uniform(b, math.log(0.5), math.log(2.0), generator).exp()
+    h, w = images.shape[2:]
+    area = draws.uniform(*views.erase_area)
+    ratio = draws.uniform(math.log(0.5), math.log(2.0)).exp()
     half_y = (area * ratio).sqrt() * h / 2
     half_x = (area / ratio).sqrt() * w / 2
-    middle_y = _uniform(b, 0.0, float(h), generator)
-    middle_x = _uniform(b, 0.0, float(w), generator)
-    chosen = torch.rand(b, generator=generator) < views.erase
-    y = torch.arange(h) + 0.5
-    x = torch.arange(w) + 0.5
+    middle_y = draws.uniform(0.0, float(h))
+    middle_x = draws.uniform(0.0, float(w))
+    chosen = draws.chance(views.erase)
+    y = torch.arange(h, device=images.device) + 0.5
+    x = torch.arange(w, device=images.device) + 0.5
     in_rows = (y[None] - middle_y[:, None]).abs() < half_y[:, None]  # (b, h)
     in_columns = (x[None] - middle_x[:, None]).abs() < half_x[:, None]  # (b, w)
     hole = chosen[:, None, None] & in_rows[:, :, None] & in_columns[:, None, :]

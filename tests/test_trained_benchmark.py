@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from pauc_train.config import load_config
+from pauc_train.recipe import load_config
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -8,9 +8,10 @@ import torch
 
 from nemd_toolkit.encoders import ResNet, ResNetShape
 from pauc_train import loop
-from pauc_train.config import Config
 from pauc_train.data import open_split
 from pauc_train.expectation import cluster
+from pauc_train.method import Setup
+from pauc_train.methods.pauc import PaucConfig
 
 TINY = {
     "epochs": 4,
@@ -56,13 +57,21 @@ def encoder():
 
 @pytest.fixture
 def config():
-    return Config(
-        embedding_dim=5, queue_size=12, clusters=(3, 4), warmup_epochs=0, negatives=2, alpha=0.7,
-        beta=0.5, gamma=0.3, key_momentum=0.9,
+    return PaucConfig(
+        arch="resnet8-tiny", head="linear", embedding_dim=5, queue_size=12, clusters=(3, 4),
+        warmup_epochs=0, negatives=2, alpha=0.7, beta=0.5, gamma=0.3, key_momentum=0.9,
     )  # fmt: skip
+
+
+@pytest.fixture
+def setup(config):
+    return Setup(
+        config=config, count=40, channels=1, size=(8, 8), generator=torch.Generator().manual_seed(0)
+    )
 
 
 @pytest.fixture
 def clusterings(config):
     points = torch.from_numpy(np.random.default_rng(0).normal(size=(40, 5))).float()
-    return cluster(torch.nn.functional.normalize(points, dim=1), config)
+    unit = torch.nn.functional.normalize(points, dim=1)
+    return cluster(unit, config, mean_phi=config.temperature)

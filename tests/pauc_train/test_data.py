@@ -5,9 +5,9 @@ import torch
 
 from nemd_toolkit.images import open_images
 from pauc_train.config import Config
-from pauc_train.data import Pixels, apply, batches, pixels_of
-from pauc_train.optim import make_optimizer, set_learning_rate
-from pauc_train.views import VIEWS, Views
+from pauc_train.data import Feed, Pixels, apply, pixels_of
+from pauc_train.method import preset
+from pauc_train.optim import learning_rate
 
 CPU = torch.device("cpu")
 PLAIN = Pixels(channels=1, size=(8, 8), mean=(0.0,), std=(1.0,))
@@ -18,9 +18,12 @@ def digits():
     return open_images("digits", "test")  # 450 images
 
 
-def epoch(images, views=Views(), seed=0, pixels=PLAIN, size=100):  # noqa: B008, frozen
-    generator = torch.Generator().manual_seed(seed)
-    return list(batches(images, pixels, views, batch_size=size, generator=generator, device=CPU))
+def epoch(images, views="none", seed=0, size=100, start=0, workers=0):
+    feed = Feed(
+        images=images, pixels=PLAIN, views=(preset(views),) * 2, batch_size=size, seed=seed,
+        device=CPU, workers=workers,
+    )  # fmt: skip
+    return list(feed.epoch(1, 4, start))
 
 
 def test_an_epoch_shows_images_once_and_leaves_out_the_incomplete_batch(digits):
@@ -32,14 +35,29 @@ def test_an_epoch_shows_images_once_and_leaves_out_the_incomplete_batch(digits):
 
 def test_indices_name_the_images_of_the_batch(digits):
     for batch in epoch(digits):
-        assert torch.equal(batch.first, digits.batch(batch.indices))
-        assert torch.equal(batch.second, batch.first)
+        assert torch.equal(batch.views[0], digits.batch(batch.indices))
+        assert torch.equal(batch.views[1], batch.views[0])
 
 
 def test_the_two_views_differ_and_the_order_depends_on_the_generator(digits):
-    first = epoch(digits, VIEWS["digits"])[0]
-    assert not torch.equal(first.first, first.second)
-    assert not torch.equal(first.indices, epoch(digits, VIEWS["digits"], seed=1)[0].indices)
+    first = epoch(digits, "digits")[0]
+    assert not torch.equal(*first.views)
+    assert not torch.equal(first.indices, epoch(digits, "digits", seed=1)[0].indices)
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_an_epoch_is_gone_on_with_at_any_batch_whatever_the_workers(digits, workers):
+    whole = epoch(digits, "digits")
+    rest = epoch(digits, "digits", start=2, workers=workers)
+    assert len(rest) == len(whole) - 2
+    for a, b in zip(rest, whole[2:], strict=True):
+        assert torch.equal(a.indices, b.indices)
+        assert all(torch.equal(x, y) for x, y in zip(a.views, b.views, strict=True))
+        assert (a.epoch, a.progress) == (b.epoch, b.progress)
+
+
+def test_progress_is_the_part_of_all_epochs_that_is_done(digits):
+    assert [batch.progress for batch in epoch(digits)] == [0.25, 0.3125, 0.375, 0.4375]
 
 
 def test_normalised_pixels_have_mean_zero_and_deviation_one(digits):
@@ -60,19 +78,18 @@ def test_a_plain_pass_keeps_the_order(digits):
     assert torch.equal(flat, digits.batch(torch.arange(450)).flatten(1))
 
 
-def test_the_schedule_is_half_a_cosine_from_the_full_rate(encoder):
-    config = Config(epochs=4, learning_rate=0.4)
-    optimizer = make_optimizer(encoder, config)
-    rates = [set_learning_rate(optimizer, epoch, config) for epoch in range(4)]
-    # ½(1 + cos 0°, 45°, 90°, 135°)
-    assert rates == pytest.approx([0.4, 0.341421, 0.2, 0.058579], abs=1e-6)
-    assert optimizer.param_groups[0]["lr"] == rates[3]
-
-
-def test_the_optimizer_leaves_frozen_parameters_alone(encoder):
-    encoder.conv1.requires_grad_(False)
-    held = {
-        id(p) for group in make_optimizer(encoder, Config()).param_groups for p in group["params"]
-    }
-    assert id(encoder.conv1.weight) not in held
-    assert id(encoder.fc.weight) in held
+@pytest.mark.parametrize(
+    ("change", "passed", "rates"),
+    [
+        # ½(1 + cos 0°, 45°, 90°, 135°)
+        ({}, (0, 1, 2, 3, 3.9), (0.4, 0.341421, 0.2, 0.058579, 0.058579)),
+        ({"schedule": "cosine"}, (0, 1, 2.5, 4), (0.4, 0.341421, 0.123463, 0)),
+        ({"schedule": "step", "milestones": (0.5, 0.75)}, (1.9, 2, 3.5), (0.4, 0.04, 0.004)),
+        ({"schedule": "constant"}, (0, 3.9), (0.4, 0.4)),
+        # from 0, then half a cosine over the other two epochs
+        ({"schedule": "cosine", "rate_warmup_epochs": 2.0}, (0, 0.5, 2, 3), (0, 0.1, 0.4, 0.2)),
+    ],
+)
+def test_schedules(change, passed, rates):
+    config = Config(epochs=4, learning_rate=0.4, **change)
+    assert [learning_rate(config, at) for at in passed] == pytest.approx(rates, abs=1e-6)

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 
 from nemd_toolkit.clustering import kmeans
 from nemd_toolkit.errors import InputError
-from pauc_train.config import Config
-from pauc_train.expectation import cluster
+from pauc_train.expectation import PrototypeConfig, cluster
 
 
 def embeddings(n=60, d=6):
@@ -39,7 +38,7 @@ def pcl_phi(points, means, assignment, temperature):
 @pytest.mark.parametrize("clusters", [(5,), (4, 9), (3, 25, 40)])
 def test_phi_and_assignment_are_pcls(clusters):
     points = embeddings()
-    found = cluster(points, Config(clusters=clusters))
+    found = cluster(points, PrototypeConfig(clusters=clusters), mean_phi=0.2)
     assert [c.k for c in found] == list(clusters)
     for seed, clustering in enumerate(found):
         raw = (
@@ -58,7 +57,7 @@ def test_phi_and_assignment_are_pcls(clusters):
 
 
 def test_the_many_clusters_case_holds_singletons_and_clips():
-    clustering = cluster(embeddings(), Config(clusters=(40,)))[0]
+    clustering = cluster(embeddings(), PrototypeConfig(clusters=(40,)), mean_phi=0.2)[0]
     sizes = torch.bincount(clustering.assignment, minlength=40)
     assert int((sizes == 1).sum()) > 5
     # singletons take the largest density, which the 90th percentile then may clip; all agree
@@ -68,8 +67,11 @@ def test_the_many_clusters_case_holds_singletons_and_clips():
 
 
 def test_the_same_embeddings_give_the_same_clusterings():
-    config = Config(clusters=(4, 7))
-    first, second = cluster(embeddings(), config), cluster(embeddings(), config)
+    config = PrototypeConfig(clusters=(4, 7))
+    first, second = (
+        cluster(embeddings(), config, mean_phi=0.2),
+        cluster(embeddings(), config, mean_phi=0.2),
+    )
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a.centroids, b.centroids)
         assert torch.equal(a.assignment, b.assignment)
@@ -78,20 +80,22 @@ def test_the_same_embeddings_give_the_same_clusterings():
 def test_total_collapse_is_an_error_that_says_so():
     points = torch.ones(50, 4) / 2
     with pytest.raises(InputError, match="collapse"):
-        cluster(points, Config(clusters=(3,)))
+        cluster(points, PrototypeConfig(clusters=(3,)), mean_phi=0.2)
 
 
 def test_more_prototypes_than_images_is_an_error():
     with pytest.raises(InputError, match="60"):
-        cluster(embeddings(), Config(clusters=(61,)))
+        cluster(embeddings(), PrototypeConfig(clusters=(61,)), mean_phi=0.2)
 
 
 def test_stored_form_holds_what_pcl_omits():
-    stored = cluster(embeddings(), Config(clusters=(4,)))[0].plain()
+    stored = cluster(embeddings(), PrototypeConfig(clusters=(4,)), mean_phi=0.2)[0].plain()
     assert {key: type(value) for key, value in stored.items()} == {
         "k": int,
         "centroids": torch.Tensor,
         "assignment": torch.Tensor,
         "phi": torch.Tensor,
+        "objective": float,
+        "used": int,
     }
     assert stored["assignment"].dtype == torch.int64

@@ -2,18 +2,26 @@
 
 import json
 import tempfile
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
 import pauc_train.loop as loop
+import pauc_train.step as step
 from nemd_toolkit.errors import InputError, NemdError
 from pauc_train.data import pixels_of
-from pauc_train.loop import fit
-from pauc_train.method import Term
+from pauc_train.method import Term, total
+from pauc_train.methods import METHODS
 from pauc_train.saving import read_checkpoint, write_checkpoint
 from tests.pauc_train.conftest import open_few
+
+
+def fit(method, data, *, overrides, **asked):
+    """Train with those of the settings that the method has."""
+    known = {declared.name for declared in fields(METHODS[method].config)}
+    chosen = {key: value for key, value in overrides.items() if key in known}
+    return loop.fit(method, data, overrides=chosen, **asked)
 
 
 class StoppedError(Exception):
@@ -229,7 +237,7 @@ def test_another_programs_checkpoint_is_refused(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_and_says_what_to_try(tiny, tmp_path, monkeypatch):
-    plain = loop.total
+    plain = step.total
     calls = []
 
     def broken(terms):
@@ -237,7 +245,7 @@ def test_a_loss_that_is_not_finite_stops_and_says_what_to_try(tiny, tmp_path, mo
         value = plain(terms)
         return value * float("nan") if len(calls) == 8 else value  # epoch 1, step 2
 
-    monkeypatch.setattr(loop, "total", broken)
+    monkeypatch.setattr(step, "total", broken)
     with pytest.raises(NemdError, match="epoch 1, step 2") as caught:
         fit("moco", "digits", out=tmp_path, overrides=tiny)
     for words in ("info_nce", "last.pt", "learning_rate"):
@@ -253,8 +261,8 @@ def test_weights_that_the_last_step_ruined_are_not_saved(tiny, tmp_path):
 
 
 def test_ruined_weights_later_leave_the_last_good_checkpoint(tiny, tmp_path, monkeypatch):
-    def set_rate(optimizer, epoch, config):
-        optimizer.param_groups[0]["lr"] = 1e30 if epoch else 0.03
+    def set_rate(optimizer, config, passed):
+        optimizer.param_groups[0]["lr"] = 1e30 if passed else 0.03
         return 0.0
 
     monkeypatch.setattr(loop, "set_learning_rate", set_rate)
@@ -293,9 +301,10 @@ def damaged(content, kind):
         "a key that is a number": lambda: state.update({5: state.pop(first)}),
         "text for a tensor": lambda: state.update({first: "x"}),
         "nan": lambda: state[first].fill_(float("nan")),
-        "no epoch": lambda: content.pop("epoch"),
-        "an epoch of text": lambda: content.update(epoch="x"),
-        "an epoch too far": lambda: content.update(epoch=99),
+        "no place": lambda: about.pop("next"),
+        "an epoch of text": lambda: about["next"].update(epoch="x"),
+        "an epoch too far": lambda: about["next"].update(epoch=99),
+        "a step too far": lambda: about["next"].update(step=5),
         "no optimizer": lambda: content.pop("optimizer"),
         "no momentum": optimizer["state"].clear,
         "another momentum": lambda: optimizer["state"][0].update(momentum_buffer=torch.ones(2)),
@@ -307,9 +316,9 @@ def damaged(content, kind):
 
 
 DAMAGE = (
-    "no state", "a list", "a key that is a number", "text for a tensor", "nan", "no epoch",
-    "an epoch of text", "an epoch too far", "no optimizer", "no momentum", "another momentum",
-    "no image", "an image of text", "a setting of tensors",
+    "no state", "a list", "a key that is a number", "text for a tensor", "nan", "no place",
+    "an epoch of text", "an epoch too far", "a step too far", "no optimizer", "no momentum",
+    "another momentum", "no image", "an image of text", "a setting of tensors",
 )  # fmt: skip
 
 
@@ -373,4 +382,4 @@ def test_total_sums_weighted_terms_and_leaves_out_weight_zero():
         "a": Term(value=torch.tensor(2.0), weight=0.5),
         "b": Term(value=torch.tensor(float("nan")), weight=0.0),
     }
-    assert float(loop.total(terms)) == 1.0
+    assert float(total(terms)) == 1.0

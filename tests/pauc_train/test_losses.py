@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from nemd_toolkit.errors import InputError
-from pauc_train.config import Config
 from pauc_train.contrast import ContrastTraining, Step
 from pauc_train.expectation import Clustering
 from pauc_train.method import Batch, total
 from pauc_train.methods import METHODS, moco, pauc, pcl
+from pauc_train.methods.pauc import PaucConfig
+from pauc_train.momentum import follow
 
 
 def make_step(config, clusterings, *, n=9):
@@ -31,6 +32,10 @@ def make_step(config, clusterings, *, n=9):
         config=config,
         generator=torch.Generator().manual_seed(1),
     )
+
+
+def batch_of(first, second):
+    return Batch(views=(first, second), indices=torch.arange(len(first)), epoch=0, progress=0.0)
 
 
 def slow_info_nce(step, temperature):
@@ -137,7 +142,7 @@ def test_values_by_hand():
         queue=-plane,
         indices=torch.tensor([0, 1]),
         clusterings=(clustering,),
-        config=Config(temperature=1.0, corr_temperature=1.0),
+        config=PaucConfig(temperature=1.0, corr_temperature=1.0),
         generator=torch.Generator(),
     )
     values = {name: float(term.value) for name, term in pauc.terms(step).items()}
@@ -162,31 +167,31 @@ def test_in_warm_up_only_info_nce_remains(name, config):
 
 
 @pytest.mark.parametrize("term", ["info_nce", "proto_nce", "p_align", "p_uniform", "p_corr"])
-def test_each_term_moves_the_query_encoder_and_only_it(term, config, encoder):
-    training = METHODS["pauc"].start(config, encoder, torch.Generator().manual_seed(0))
+def test_each_term_moves_the_query_encoder_and_only_it(term, setup):
+    training = METHODS["pauc"].start(setup)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(40, 1, 8, 8, generator=generator)
-    training.model.train()
+    training.train()
     training.begin_epoch(0, lambda function: function(images))
     second = torch.rand(20, 1, 8, 8, generator=generator)
-    batch = Batch(first=images[:20], second=second, indices=torch.arange(20))
+    batch = batch_of(images[:20], second)
     terms = training.loss(batch, generator)
     terms[term].value.backward()
-    gradient = training.model.encoder_q.conv1.weight.grad
+    gradient = training.encoder_q.conv1.weight.grad
     assert float(gradient.abs().max()) > 1e-7
-    assert all(p.grad is None for p in training.model.encoder_k.parameters())
+    assert all(p.grad is None for p in training.encoder_k.parameters())
     assert not training.clusterings[0].centroids.requires_grad
 
 
 @pytest.fixture
-def apart(config, encoder):
+def apart(setup):
     """A training in its middle: the query encoder has moved away from the key encoder."""
-    training = METHODS["pcl"].start(config, encoder, torch.Generator().manual_seed(0))
+    training = METHODS["pcl"].start(setup)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for q in training.model.encoder_q.parameters():
+        for q in training.encoder_q.parameters():
             q.add_(0.5 * torch.randn(q.shape, generator=generator))
-    training.model.train()
+    training.train()
     return training
 
 
@@ -194,21 +199,21 @@ def test_a_step_follows_then_encodes_then_moves_the_queue_on(config, apart):
     assert isinstance(apart, ContrastTraining)
     generator = torch.Generator().manual_seed(2)
     first, second = torch.rand(2, 4, 1, 8, 8, generator=generator)
-    expected = copy.deepcopy(apart.model)
+    expected = copy.deepcopy(apart)
     stale = expected.key(second)
-    expected.follow(config.key_momentum)
+    follow(expected.encoder_k, expected.encoder_q, config.key_momentum)
     key = expected.key(second)
     for other in (stale, expected.key(first), expected.query(second), expected.query(first)):
         assert float((key - other.detach()).abs().max()) > 1e-3  # so that a mix-up would show
-    apart.loss(Batch(first=first, second=second, indices=torch.arange(4)), torch.Generator())
-    assert int(apart.model.queue_ptr) == 4
-    assert torch.equal(apart.model.queue[:, :4].T, key)
+    apart.loss(batch_of(first, second), torch.Generator())
+    assert int(apart.queue_ptr) == 4
+    assert torch.equal(apart.queue[:, :4].T, key)
 
 
 def test_the_e_step_is_the_key_encoders_in_eval_mode_and_training_goes_on(apart):
     images = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(3))
-    fixed = copy.deepcopy(apart.model).eval()
-    found, state = [], {k: v.clone() for k, v in apart.model.state_dict().items()}
+    fixed = copy.deepcopy(apart).eval()
+    found, state = [], {k: v.clone() for k, v in apart.state_dict().items()}
 
     def embed(function):
         found.append(function(images))
@@ -216,8 +221,8 @@ def test_the_e_step_is_the_key_encoders_in_eval_mode_and_training_goes_on(apart)
 
     apart.begin_epoch(0, embed)
     assert torch.equal(found[0], fixed.key(images))
-    assert all(torch.equal(v, state[k]) for k, v in apart.model.state_dict().items())
-    assert all(module.training for module in apart.model.modules())
+    assert all(torch.equal(v, state[k]) for k, v in apart.state_dict().items())
+    assert all(module.training for module in apart.modules())
 
 
 def test_one_prototype_in_the_batch_has_nothing_to_differ_from(config, clusterings):

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from pauc_train.momentum import MomentumContrast
+from pauc_train.momentum import MomentumContrast, follow
 
 
 def make(encoder, size=7):
@@ -35,7 +35,7 @@ def test_keys_follow_by_the_exact_moving_average(encoder):
         for q in model.encoder_q.parameters():
             q.add_(torch.rand(q.shape))
     before = [k.clone() for k in model.encoder_k.parameters()]
-    model.follow(0.9)
+    follow(model.encoder_k, model.encoder_q, 0.9)
     triples = zip(before, model.encoder_q.parameters(), model.encoder_k.parameters(), strict=True)
     for old, q, k in triples:
         torch.testing.assert_close(k, 0.9 * old + 0.1 * q.detach(), rtol=1e-6, atol=1e-7)

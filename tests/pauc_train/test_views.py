@@ -4,11 +4,16 @@ import pytest
 import torch
 
 from nemd_toolkit.errors import InputError
-from pauc_train.views import VIEWS, Views, random_view
+from pauc_train import views as module
+from pauc_train.views import VIEWS, Draws, Views
 
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def random_view(images, views, generator):
+    return module.random_view(images, views, Draws(generator, len(images)))
 
 
 def images(b=6, c=3, h=12, w=8):
@@ -114,3 +119,12 @@ def test_erasing_removes_about_its_area_from_its_share_of_images():
 def test_pixels_outside_zero_to_one_are_refused():
     with pytest.raises(InputError, match="0, 1"):
         random_view(images() * 255, Views(), seeded())
+
+
+@pytest.mark.parametrize("preset", VIEWS)
+def test_a_process_sees_its_share_of_the_whole_batches_views(preset):
+    x = images(b=8)
+    whole = random_view(x, VIEWS[preset], seeded())
+    for share in (slice(0, 4), slice(4, 8)):
+        part = module.random_view(x[share], VIEWS[preset], Draws(seeded(), 8, share))
+        torch.testing.assert_close(part, whole[share], rtol=0, atol=1e-6)

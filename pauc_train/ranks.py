@@ -1,0 +1,71 @@
+"""The processes that train together, as torchrun starts them; without torchrun there is one.
+
+Every process computes the loss of the whole batch from gathered outputs, and the gradient with
+respect to its own share only; summed over processes that is the gradient of one process with the
+whole batch. Nothing here is random.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+__all__ = ["count", "gather", "mine", "rank", "share"]
+
+
+def count() -> int:
+    """Give the number of processes.
+
+    >>> count()
+    1
+    """
+    return dist.get_world_size() if _many() else 1
+
+
+def rank() -> int:
+    """Give this process's number, from 0."""
+    return dist.get_rank() if _many() else 0
+
+
+def share(rows: int) -> slice:
+    """Which of `rows` rows are this process's: equal parts in the order of the processes.
+
+    >>> share(10)
+    slice(0, 10, None)
+    """
+    each = rows // count()
+    return slice(rank() * each, (rank() + 1) * each)
+
+
+def gather(x: Tensor) -> Tensor:
+    """Rows of all processes, in their order; the gradient reaches this process's own rows.
+
+    >>> gather(torch.eye(2)).shape
+    torch.Size([2, 2])
+    """
+    if not _many():
+        return x
+    gathered: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]
+    return gathered
+
+
+def mine(x: Tensor) -> Tensor:
+    """Give this process's rows of what `gather` gave."""
+    return x[share(len(x))]
+
+
+def _many() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x) for _ in range(count())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        return mine(gradients[0]).contiguous()
