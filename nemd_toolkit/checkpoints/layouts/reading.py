@@ -12,7 +12,7 @@ from nemd_toolkit.checkpoints.layouts.inputs import fitted
 from nemd_toolkit.checkpoints.layouts.layout import Layout
 from nemd_toolkit.checkpoints.layouts.lightly import LIGHTLY
 from nemd_toolkit.checkpoints.layouts.memory_bank import MEMORY_BANK
-from nemd_toolkit.checkpoints.layouts.momentum import MOCO, MOMENTUM
+from nemd_toolkit.checkpoints.layouts.momentum import MOMENTUM
 from nemd_toolkit.checkpoints.layouts.names import tensors
 from nemd_toolkit.checkpoints.layouts.parts import Branch, Reading, State
 from nemd_toolkit.checkpoints.layouts.pauc_train import FORMAT, read_pauc_train
@@ -65,7 +65,7 @@ def read_layout(content: Content, wanted: str | None = None) -> Reading:
     Raises UnknownLayout where none fits, InputError for an unknown or unfitting `wanted`.
     """
     state = tensors(content.data)
-    ours = _ours(content, state)
+    ours = read_pauc_train(content, state)
     if ours is not None and wanted in (None, FORMAT):
         return _completed(ours, content)
     for layout in _candidates(wanted, content):
@@ -94,11 +94,6 @@ def _candidates(wanted: str | None, content: Content) -> tuple[Layout, ...]:
             f"leave it out to have {content.path} recognised"
         )
     return found
-
-
-def _ours(content: Content, state: State) -> Reading | None:
-    branches = MOCO.branches(state)
-    return read_pauc_train(content, branches, _default(MOCO, branches))
 
 
 def _default(layout: Layout, branches: Mapping[str, Branch]) -> str:
