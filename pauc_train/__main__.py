@@ -1,6 +1,7 @@
 """The command `pauc-train`: results on stdout, the rest on stderr, exit code 2 for misuse."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -43,7 +44,8 @@ def fit_command(
     quiet: bool = False,
 ) -> None:
     """Train METHOD and print the path of the last checkpoint."""
-    with show_progress(not quiet):
+    first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one speaks
+    with show_progress(first and not quiet):
         last = fit(
             method,
             data,
@@ -55,7 +57,8 @@ def fit_command(
             device=device,
             say=lambda text: None if quiet else typer.echo(text, err=True),
         )
-    typer.echo(str(last))
+    if first:
+        typer.echo(str(last))
 
 
 @app.command("methods")

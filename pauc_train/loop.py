@@ -62,20 +62,31 @@ def fit(
     config = load_config(method, recipe or recipe_for(data), overrides)
     folder = RunFolder(Path(out))
     with reproducible(device, config.threads), parallel(device), stop_signal() as stop:
-        run = _prepare(method_named(method), data, config, seed, folder, device)
-        first = ranks.rank() == 0
-        epoch, step = restore(run, say if first else lambda _: None)
-        if first and epoch < config.epochs:
-            folder.require_writable()
-        with bar(f"training {method}", config.epochs) as advance:
-            advance(epoch)
-            for number in range(epoch, config.epochs):
-                row = _epoch(run, number, step, stop)
-                step = 0
-                if first:
-                    on_epoch(row)
-                advance(1)
+        # a call of its own: nothing of the run may outlive the processes' group
+        _train(
+            _prepare(method_named(method), data, config, seed, folder, device), stop, say, on_epoch
+        )
     return folder.last
+
+
+def _train(
+    run: Run,
+    stop: Callable[[], bool],
+    say: Callable[[str], None],
+    on_epoch: Callable[[Mapping[str, Any]], None],
+) -> None:
+    first, epochs = ranks.rank() == 0, run.config.epochs
+    epoch, step = restore(run, say if first else lambda _: None)
+    if first and epoch < epochs:
+        run.folder.require_writable()
+    with bar(f"training {run.identity['method']}", epochs) as advance:
+        advance(epoch)
+        for number in range(epoch, epochs):
+            row = _epoch(run, number, step, stop)
+            step = 0
+            if first:
+                on_epoch(row)
+            advance(1)
 
 
 def _prepare(

@@ -66,12 +66,12 @@ class MomentumContrast(Training):
 
     def query(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Give unit embeddings, with gradient."""
-        return F.normalize(self.encoder_q(images).float(), dim=1)
+        return F.normalize(self.encoder_q(images), dim=1)
 
     @torch.no_grad()
     def key(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Give unit embeddings of the momentum encoder, without gradient."""
-        return F.normalize(self.encoder_k(images).float(), dim=1)
+        return F.normalize(self.encoder_k(images), dim=1)
 
     def pair(
         self, first: Tensor, second: Tensor, momentum: float

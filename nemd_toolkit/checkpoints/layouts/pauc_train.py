@@ -59,7 +59,7 @@ def read_pauc_train(content: Content, state: State) -> Reading | None:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{content.path}: expected image, branches and prototypes under nemd as pauc-train "
-            f"writes them, got an entry that does not fit ({shown(error)}); save the checkpoint again"
+            f"gives them, got an entry that does not fit ({shown(error)}); save the file again"
         ) from None
 
 
