@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from nemd_toolkit.progress import show_progress
 from pauc_train.evaluate import evaluate
 from pauc_train.loop import fit
 from pauc_train.methods import METHODS
+from pauc_train.process import Interrupted
 from pauc_train.recipe import parse_setting
 
 __all__ = ["app", "main"]
@@ -90,6 +92,9 @@ def main() -> None:
     """Run the command line; an error of ours is one sentence on stderr and exit code 2."""
     try:
         app(prog_name="pauc-train")
+    except Interrupted as error:
+        typer.echo(f"pauc-train: {error}", err=True)
+        sys.exit(128 + signal.SIGTERM)  # as shells say of it: the run is not done
     except NemdError as error:
         typer.echo(f"pauc-train: {error}", err=True)
         sys.exit(2)
