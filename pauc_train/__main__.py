@@ -65,9 +65,53 @@ def fit_command(
 
 @app.command("methods")
 def methods_command() -> None:
-    """Print the table of methods: name, year, paper."""
+    """Print the methods: year, accuracies that the PAUC poster states, needs, paper."""
+    typer.echo(f"{'method':<18}  year  ImageNet-100  ImageNet-1K  needs")
+    typer.echo(f"{'':<18}        top-1  top-5        top-1")
     for method in METHODS.values():
-        typer.echo(f"{method.name:<18} {method.year}  {method.paper}")
+        first, fifth = method.poster.imagenet100 or (None, None)
+        stated = f"{_stated(first)}  {_stated(fifth)}  {_stated(method.poster.imagenet1k):>11}"
+        typer.echo(f"{method.name:<18}  {method.year}  {stated}  {method.needs}")
+        typer.echo(f"{'':<18}  {method.paper}")
+
+
+def _stated(accuracy: float | None) -> str:
+    return "    –" if accuracy is None else f"{accuracy:5.2f}"
+
+
+@app.command("compare")
+def compare_command(
+    methods: Annotated[list[str], typer.Argument(help="Names: see `pauc-train methods`")],
+    data: Annotated[str, typer.Option(help="As in fit; with labels and held-out images.")],
+    out: Annotated[Path, typer.Option(help="Folder; what is in it is not done again.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each method.")] = 5,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first; the others follow.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, for all methods")
+    ] = None,
+    layer: Annotated[str, typer.Option(help="Where NEMD is measured: projector, backbone.")] = (
+        "projector"
+    ),
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
+    quiet: bool = False,
+) -> None:
+    """Train METHODS over seeds, evaluate and analyse them, and print the path of the page."""
+    from pauc_train.compare import compare  # reports take a second to import
+
+    with show_progress(not quiet):
+        page = compare(
+            methods,
+            data,
+            seeds=range(first_seed, first_seed + seeds),
+            out=out,
+            epochs=epochs,
+            overrides=dict(parse_setting(text) for text in settings or []),
+            layer=layer,
+            workers=workers,
+            say=lambda text: None if quiet else typer.echo(text, err=True),
+        )
+    typer.echo(str(page))
 
 
 @app.command("evaluate")
