@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from nemd_toolkit.checkpoints import ImageInfo
-from nemd_toolkit.images import resize_and_crop
+from nemd_toolkit.images import resize_and_crop, to_space
 
 __all__ = ["Transform", "describe_transform", "layout_transform", "size_to_open"]
 
 Transform = Callable[[Tensor], Tensor]
+_SPACES = {"lab": "CIE Lab (D65)", "ycbcr": "YCbCr", "ydbdr": "YDbDr"}
 
 
 def layout_transform(info: ImageInfo) -> Transform:
@@ -26,7 +27,7 @@ def layout_transform(info: ImageInfo) -> Transform:
     def adapt(pixels: Tensor) -> Tensor:
         wanted = size_to_open(info)
         sized = pixels if wanted is None else resize_and_crop(pixels, wanted)
-        return (_centre(sized, info) - mean) / std
+        return (to_space(_centre(sized, info), info.space) - mean) / std
 
     return adapt
 
@@ -70,4 +71,5 @@ std 0.353'
             f"centre-cropped{cut}"
         )
     mean, std = (", ".join(f"{number:.4g}" for number in part) for part in (info.mean, info.std))
-    return f"{sized}, less mean {mean} over std {std}"
+    space = "" if info.space == "rgb" else f" in {_SPACES[info.space]},"
+    return f"{sized},{space} less mean {mean} over std {std}"

@@ -42,3 +42,9 @@ def test_the_sentence_says_what_was_done():
     assert "cover 16x16 (bilinear where the method takes bicubic" in said
     assert "centre-cropped to 14x14" in said
     assert describe_transform(info(resize=None)).startswith("images scaled to cover 14x14 (bili")
+
+
+def test_the_sentence_names_the_colour_space():
+    assert "centre-cropped to 14x14, in CIE Lab (D65), less mean" in describe_transform(
+        info(space="lab")
+    )

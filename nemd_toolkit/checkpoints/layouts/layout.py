@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class HeadAt:
     activation: Activation = "relu"
     normalised: bool = False
     on: str | None = None  # the layer that it is applied to; None: the one before it
-    then: str | None = None  # prefix of a further piece behind an activation
+    then: tuple[str, ...] = ()  # prefixes of further pieces, each behind an activation
     rename: Callable[[State], State] = field(default=lambda state: state)  # to numbers
 
 
@@ -45,6 +46,7 @@ class Part:
     """Where one branch is. Heads that the file lacks are left out."""
 
     backbone: str  # prefix
+    only: tuple[str, ...] = ()  # beginnings, one of which names below the prefix must have
     heads: tuple[HeadAt, ...] = ()
     layer: str = "backbone"  # where the method's loss lives, if the file holds that head
 
@@ -98,13 +100,15 @@ class Layout:
         heads = [head for at in part.heads if (head := self._head(state, at)).state]
         layer = part.layer if any(head.layer == part.layer for head in heads) else "backbone"
         own = self._own(state, part.backbone)
+        own = {k: v for k, v in own.items() if not part.only or k.startswith(part.only)}
         return Branch(backbone=self.rename(own), heads=tuple(heads), default_layer=layer)
 
     def _head(self, state: State, at: HeadAt) -> Head:
         inside = self._own(state, at.prefix)
+        further = [self._own(state, prefix) for prefix in at.then]
         return Head(
             layer=at.layer,
-            state=at.rename(appended(inside, self._own(state, at.then)) if at.then else inside),
+            state=at.rename(reduce(appended, further, inside)),
             activation=at.activation,
             normalised=at.normalised,
             on=at.on,
@@ -123,7 +127,7 @@ class Layout:
         """All beginnings that belong to a part of its own."""
         parts = self.parts.values()
         heads = {at.prefix for part in parts for at in part.heads}
-        heads |= {at.then for part in parts for at in part.heads if at.then}
+        heads |= {prefix for part in parts for at in part.heads for prefix in at.then}
         return heads | {part.backbone for part in parts} | {v.prefix for v in self.prototypes}
 
     def own_prototypes(self, state: State) -> tuple[OwnPrototypes, ...]:

@@ -25,7 +25,7 @@ class ImageInfo:
     std: tuple[float, ...]
     resize: int | None = None  # shorter side before the centre is cut out; None: just covers `size`
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    space: Literal["rgb", "lab"] = "rgb"  # mean and std are of this space
+    space: Literal["rgb", "lab", "ycbcr", "ydbdr"] = "rgb"  # mean and std are of this space
     normalised: bool = True  # false: the file does not say, and the usual values are assumed
 
 
