@@ -20,7 +20,7 @@ _YDBDR = ((0.299, 0.587, 0.114), (-0.45, -0.883, 1.333), (-1.333, 1.116, 0.217))
 
 
 def to_space(pixels: Float[Tensor, "b c h w"], space: str) -> Float[Tensor, "b c h w"]:
-    """Pixels of RGB in [0, 1] in a space: rgb (as they are), lab (CIE, D65), ycbcr (of bytes) or ydbdr.
+    """Pixels of RGB in [0, 1] in another space: lab (CIE, D65), ycbcr (of bytes), ydbdr; or rgb.
 
     >>> [round(float(value), 2) for value in to_space(torch.ones(1, 3, 1, 1), "lab").flatten()]
     [100.0, -0.0, 0.0]
