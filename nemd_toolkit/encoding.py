@@ -165,7 +165,9 @@ def _encoder(checkpoint: Checkpoint, branch: str | None, layer: str) -> Embedder
     number = checkpoint.settings.get("num_attention_heads")
     try:
         backbone = backbone_from_state_dict(
-            found.backbone, number if isinstance(number, int) and number > 0 else None
+            found.backbone,
+            number if isinstance(number, int) and number > 0 else None,
+            found.positions,
         )
         heads = [
             (head_from_state_dict(head.state, head.activation), head.normalised)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from nemd_toolkit.encoders.amdim import AmdimEncoder, amdim_from_state_dict
 from nemd_toolkit.encoders.halves import Halves, halves_from_state_dict
 from nemd_toolkit.encoders.infer import resnet_from_state_dict
+from nemd_toolkit.encoders.positions import Positions
 from nemd_toolkit.encoders.renaming import from_transformers
 from nemd_toolkit.encoders.resnet import ResNet
 from nemd_toolkit.encoders.vit import VisionTransformer, vit_from_state_dict
@@ -46,12 +47,15 @@ class Embedder(nn.Module):
 
 
 def backbone_from_state_dict(
-    state: Mapping[str, Tensor], attention_heads: int | None = None
+    state: Mapping[str, Tensor],
+    attention_heads: int | None = None,
+    positions: Positions = "timm",
 ) -> Backbone:
     """Build the encoder that these names describe.
 
     A ResNet of torchvision, a ViT of timm, either of transformers, CMC's halves, or AMDIM's
-    encoder. Raises InputError if they are of none, or do not fit together.
+    encoder. `positions` says whose way a ViT's positions go to another grid; names of transformers
+    tell their own. Raises InputError if they are of none, or do not fit together.
 
     >>> from nemd_toolkit.encoders import build_resnet
     >>> state = build_resnet("resnet8-tiny", channels=1, head="none").state_dict()
@@ -62,9 +66,11 @@ def backbone_from_state_dict(
         return halves_from_state_dict(state)
     if "layer_list.0.conv.weight" in state:
         return amdim_from_state_dict(state)
+    if any(name.startswith("embeddings.") for name in state):
+        positions = "transformers"
     state = from_transformers(state)
-    if "patch_embed.proj.weight" in state:
-        return vit_from_state_dict(state, attention_heads)
+    if "patch_embed.proj.weight" in state or "patch_embed.proj.0.weight" in state:
+        return vit_from_state_dict(state, attention_heads, positions)
     if "conv1.weight" in state:
         return resnet_from_state_dict(state)
     some = ", ".join(list(state)[:3]) or "no keys"

@@ -38,9 +38,9 @@ def open_images(
 ) -> Images:
     """Open the images that `spec` names; `split` is train, test or all.
 
-    `size` (height, width, or a `Sizing`) scales and centre-crops; without it images of one size keep
-    it, and pictures of several sizes come as 224x224. Raises InputError for unknown names, and for
-    missing or damaged files.
+    `size` (height, width; or a `Sizing`) scales and centre-crops; without it images of one size
+    keep it, and pictures of several sizes come as 224x224. Raises InputError for unknown names, and
+    for missing or damaged files.
 
     >>> open_images("digits", "test").class_names[:3]
     ('0', '1', '2')

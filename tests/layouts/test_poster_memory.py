@@ -190,7 +190,7 @@ class TestCmc:
         model = random_weights(Cmc(half))
         found = self.saved(tmp_path, model, view)
         mean, std = (torch.tensor(part).view(1, 3, 1, 1) for part in getattr(self, view.upper()))
-        photos = pictures(tmp_path, 256)
+        photos = pictures(tmp_path, 256, 256)
         cut = photos[:, 16:240, 16:240] / 255  # CenterCrop(224)
         colours = rgb2lab(cut) if view == "Lab" else rgb2ycbcr(cut)
         seen = (torch.from_numpy(colours).permute(0, 3, 1, 2).float() - mean) / std
@@ -223,7 +223,7 @@ class TestCmc:
         assert found.default_branch == ("key" if queue else "query")
         assert found.image.space == "ydbdr"
         model = network(int(queue))[0]
-        photos = pictures(tmp_path, 256)
+        photos = pictures(tmp_path, 256, 256)
         matrix = np.array([[0.299, 0.587, 0.114], [-0.45, -0.883, 1.333], [-1.333, 1.116, 0.217]])
         colours = photos[:, 16:240, 16:240] / 255 @ matrix.T
         seen = torch.from_numpy((colours - (0.457, -0.082, -0.052)) / (0.5, 1.331, 1.333))
@@ -287,10 +287,13 @@ class TestAmdim:
     def test_rows_are_those_of_the_authors_network(self, tmp_path, side, resize, mean, std):
         model = random_weights(Amdim(side))
         found = self.saved(tmp_path, model, side)
-        shown = resize or side
-        cut = (shown - side) // 2
-        photos = torch.from_numpy(pictures(tmp_path, shown)).permute(0, 3, 1, 2).float() / 255
-        seen = photos[..., cut : cut + side, cut : cut + side]
+        photos = pictures(tmp_path, *((150, 200) if resize else (side, side)))
+        if resize:  # Resize(resize, interpolation=3), CenterCrop(side)
+            size = (int(resize * 200 / 150), resize)
+            left, top = (round((length - side) / 2) for length in size)
+            scaled = [Image.fromarray(p).resize(size, Image.Resampling.BICUBIC) for p in photos]
+            photos = np.stack(scaled)[:, top : top + side, left : left + side]
+        seen = torch.from_numpy(photos).permute(0, 3, 1, 2).float() / 255
         exact = {32: ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))}.get(side)
         mean, std = [[v / 255 for v in part] for part in exact] if exact else (mean, std)
         seen = (seen - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
@@ -300,10 +303,10 @@ class TestAmdim:
         torch.testing.assert_close(ours, unit(rows), rtol=0, atol=1e-6)
 
 
-def pictures(tmp_path, side):
-    """Three pictures of this side, so that nothing is resized; their bytes (n, h, w, 3)."""
+def pictures(tmp_path, height, width):
+    """Three pictures of this size; their bytes (n, h, w, 3)."""
     (tmp_path / "photos").mkdir()
-    made = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
+    made = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
     for number, picture in enumerate(made):
         Image.fromarray(picture).save(tmp_path / "photos" / f"{number}.png")
     return made

@@ -14,6 +14,7 @@ from nemd_toolkit.checkpoints.layouts.parts import (
     Head,
     ImageInfo,
     OwnPrototypes,
+    Positions,
     State,
 )
 
@@ -83,6 +84,7 @@ class Layout:
     absent: tuple[str, ...] = ()  # names, or beginnings, that must not be there
     small: ImageInfo | None = None  # input of a ResNet with a 3x3 stem, where the code tells it
     any_size: bool = False  # positions are interpolated: a ViT's grid does not tell the size
+    positions: Positions = "timm"
     told: Callable[[State], bool] | None = None  # what marks cannot say
 
     def fits(self, state: State) -> bool:
@@ -101,7 +103,12 @@ class Layout:
         layer = part.layer if any(head.layer == part.layer for head in heads) else "backbone"
         own = self._own(state, part.backbone)
         own = {k: v for k, v in own.items() if not part.only or k.startswith(part.only)}
-        return Branch(backbone=self.rename(own), heads=tuple(heads), default_layer=layer)
+        return Branch(
+            backbone=self.rename(own),
+            heads=tuple(heads),
+            default_layer=layer,
+            positions=self.positions,
+        )
 
     def _head(self, state: State, at: HeadAt) -> Head:
         inside = self._own(state, at.prefix)

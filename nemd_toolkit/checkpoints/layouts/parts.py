@@ -9,10 +9,20 @@ from torch import Tensor
 
 from nemd_toolkit.checkpoints.training_log import TrainingLog
 
-__all__ = ["Activation", "Branch", "Head", "ImageInfo", "OwnPrototypes", "Reading", "State"]
+__all__ = [
+    "Activation",
+    "Branch",
+    "Head",
+    "ImageInfo",
+    "OwnPrototypes",
+    "Positions",
+    "Reading",
+    "State",
+]
 
 State = Mapping[str, Tensor]
 Activation = Literal["relu", "gelu"]
+Positions = Literal["dino", "timm"]  # whose way a ViT's positions go to another grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +57,7 @@ class Branch:
     backbone: State = field(repr=False)  # torchvision's names of a ResNet, timm's of a ViT
     heads: tuple[Head, ...] = ()  # in the order in which they are applied
     default_layer: str = "backbone"  # where the method's loss and its prototypes live
+    positions: Positions = "timm"
 
     @property
     def layers(self) -> tuple[str, ...]:
