@@ -47,7 +47,12 @@ def layout_sizing(info: ImageInfo) -> Sizing | None:
     shorter = min(info.size)
     resize = shorter if info.resize is None else info.resize
     height, width = (max(side, round(side * resize / shorter)) for side in info.size)
-    return Sizing(size=info.size, cover=(height, width), interpolation=info.interpolation)
+    return Sizing(
+        size=info.size,
+        cover=(height, width),
+        interpolation=info.interpolation,
+        squeezed=info.squeezed,
+    )
 
 
 def describe_transform(info: ImageInfo) -> str:
@@ -60,6 +65,9 @@ std 0.353'
     sizing = layout_sizing(info)
     if sizing is None:
         sized = "images in their own size"
+    elif sizing.squeezed:
+        height, width = sizing.size
+        sized = f"images squeezed to {height}x{width} ({_FILTERS[info.interpolation]})"
     else:
         (height, width), (down, across) = sizing.size, sizing.cover or sizing.size
         cut = "" if (height, width) == (down, across) else f" to {height}x{width}"

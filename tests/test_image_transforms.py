@@ -99,6 +99,19 @@ def test_images_of_the_right_size_are_scaled_only_if_the_method_does():
     assert not torch.equal(layout_transform(info())(pixels), pixels)
 
 
+@pytest.mark.parametrize("interpolation", FILTERS)
+def test_squeezed_pictures_lose_their_shape_not_their_sides(tmp_path, interpolation):
+    """As ViTImageProcessor of transformers does."""
+    picture = Image.fromarray(noise(40, 90))
+    picture.save(tmp_path / "a.png")
+    own = info(size=(24, 16), resize=None, squeezed=True, interpolation=interpolation)
+    images = open_images(f"folder:{tmp_path}", size=layout_sizing(own))
+    expected = np.asarray(picture.resize((16, 24), FILTERS[interpolation]))
+    found = images.batch(torch.tensor([0]))[0].permute(1, 2, 0) * 255
+    assert np.array_equal(found.round().numpy(), expected)
+    assert describe_transform(own).startswith(f"images squeezed to 24x16 ({interpolation}")
+
+
 def test_long_pictures_do_not_fill_the_memory(tmp_path):
     Image.new("L", (30_000, 1)).save(tmp_path / "a.png")
     images = open_images(f"folder:{tmp_path}", size=Sizing(size=(512, 512)))

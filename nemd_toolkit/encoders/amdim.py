@@ -128,7 +128,9 @@ is not known
             layers = [
                 _layer(parts[number], last=number == len(parts) - 1) for number in sorted(parts)
             ]
-            net = AmdimEncoder(layers, _side(layers))
+            net = AmdimEncoder(layers, _side(layers)).eval()
+            found = net.features(torch.zeros(1, net.channels, net.side, net.side))
+            found.view(1, parts[len(parts) - 1]["bn.weight"].numel())  # one place is left
         counts = {k: torch.tensor(0) for k in net.state_dict() if k.endswith("_tracked")}
         net.load_state_dict({**counts, **state}, strict=True, assign=True)
     except (RuntimeError, KeyError, ValueError, IndexError) as error:
@@ -137,7 +139,7 @@ is not known
             f"AMDIM: expected the names and shapes of its encoder, got others ({detail[:300]}); "
             "this variant is not known"
         ) from None
-    return net.float().eval()
+    return net.float()
 
 
 def _layer(parts: Mapping[str, Tensor], *, last: bool) -> nn.Module:

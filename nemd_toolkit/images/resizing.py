@@ -27,6 +27,7 @@ class Sizing:
     size: tuple[int, int]  # height, width
     cover: tuple[int, int] | None = None  # at least `size`; None: `size`
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    squeezed: bool = False  # the whole to `size`, whatever its shape
 
     def places(self, shape: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
         """Height and width of a whole image when scaled, top and left of the part that is cut out.
@@ -34,6 +35,8 @@ class Sizing:
         The longer side is rounded down and the part's corner to even, as in torchvision's Resize
         and CenterCrop.
         """
+        if self.squeezed:
+            return self.size, (0, 0)
         (h, w), (height, width) = shape, self.cover or self.size
         if height * w >= width * h:
             scaled = (height, max(width, height * w // h))
@@ -81,7 +84,9 @@ def resized_part(picture: Image.Image, sizing: Sizing) -> Image.Image:
     scaled, (top, left) = sizing.places(shape)
     height, width = sizing.size
     resample = _FILTERS[sizing.interpolation]
-    if max(scaled) > _LONGEST * min(scaled):  # the whole, scaled, could fill the memory
+    if (
+        max(scaled) > _LONGEST * min(scaled) and not sizing.squeezed
+    ):  # the whole, scaled, could fill the memory
         down, across = picture.height / scaled[0], picture.width / scaled[1]
         box = (left * across, top * down, (left + width) * across, (top + height) * down)
         return picture.resize((width, height), resample, box=box)

@@ -115,6 +115,13 @@ class TestAmdim:
             with pytest.raises(InputError, match="AMDIM: expected the names and shapes"):
                 backbone_from_state_dict({**state, name: value})
 
+    @pytest.mark.parametrize("kernel", [1, 2, 6])
+    def test_maps_that_do_not_shrink_to_one_place_are_refused(self, kernel):
+        state = Amdim(32, rkhs=32).state_dict()
+        state["layer_list.5.layer_list.0.conv1.weight"] = torch.ones(32, 32, kernel, kernel)
+        with pytest.raises(InputError, match="AMDIM: expected the names and shapes"):
+            backbone_from_state_dict(state)
+
     def test_a_false_width_takes_no_memory(self):
         state = Amdim(32).state_dict()
         state["layer_list.2.layer_list.0.conv1.weight"] = torch.ones(1).expand(10**6, 10**6, 1, 1)

@@ -35,6 +35,7 @@ class ImageInfo:
     std: tuple[float, ...]
     resize: int | None = None  # shorter side before the centre is cut out; None: just covers `size`
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    squeezed: bool = False  # brought to `size` as a whole, whatever its shape, and nothing cut off
     space: Literal["rgb", "lab", "ycbcr", "ydbdr"] = "rgb"  # mean and std are of this space
     normalised: bool = True  # false: the file does not say, and the usual values are assumed
 
