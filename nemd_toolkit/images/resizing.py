@@ -13,7 +13,7 @@ from torch.nn import functional
 __all__ = ["Sizing", "resize_and_crop", "resized_part"]
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_LONGEST = 16  # sides of a picture that is scaled as a whole, one by the other
+_LONGEST = 8  # sides of a picture that is scaled as a whole, one by the other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
