@@ -127,7 +127,11 @@ def evaluate_command(
         typer.echo(json.dumps(found.plain()))
         return
     typer.echo(f"kNN           {found.knn:.4f}   (k=20, backbone of the query encoder)")
-    typer.echo(f"linear probe  {found.linear_probe:.4f}")
+    top5 = found.linear_probe_top5
+    beside = "" if top5 is None else f"   (top-5 {top5:.4f})"
+    typer.echo(f"linear probe  {found.linear_probe:.4f}{beside}")
+    shots = ", ".join(f"{share:.4f} from {number}" for number, share in found.few_shot.items())
+    typer.echo(f"few labels    {shots} images per class (mean of 5 draws)")
     typer.echo(f"raw pixels    {found.pixels_knn:.4f}   (the same kNN, without any training)")
     typer.echo(f"images        {found.train_count} for reference, {found.test_count} held out")
 
