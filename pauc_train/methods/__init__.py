@@ -5,13 +5,39 @@ from typing import Any
 
 from nemd_toolkit.errors import InputError
 from pauc_train.method import Method
-from pauc_train.methods import moco, mocov2, pauc, pcl, pclv2
+from pauc_train.methods import (
+    adco,
+    mochi,
+    moco,
+    moco_align_uniform,
+    mocov2,
+    mocov3,
+    pauc,
+    pcl,
+    pclv2,
+    simclr,
+    simclrv2,
+    swd,
+)
 
 __all__ = ["METHODS", "method_named"]
 
 METHODS: dict[str, Method[Any]] = {
     method.name: method
-    for method in (moco.METHOD, mocov2.METHOD, pcl.METHOD, pclv2.METHOD, pauc.METHOD)
+    for method in (
+        moco.METHOD,
+        mocov2.METHOD,
+        pcl.METHOD,
+        pclv2.METHOD,
+        pauc.METHOD,
+        simclr.METHOD,
+        simclrv2.METHOD,
+        swd.METHOD,
+        mocov3.METHOD,
+        moco_align_uniform.METHOD,
+        adco.METHOD,
+        mochi.METHOD,
+    )
 }
 
 
