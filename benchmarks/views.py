@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 
-def ours(side: int, batch: int) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Our preset."""
+def ours(batch: int) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Give our preset."""
     from pauc_train.views import VIEWS, Draws, random_view
 
     generator = torch.Generator().manual_seed(0)
     return {"ours": lambda x: random_view(x, VIEWS["photos"], Draws(generator, batch))}
 
 
-def torchvision(side: int, batch: int) -> dict[str, Callable[[Tensor], Tensor]]:
-    """The same from torchvision's parts, for a batch at once and for each image."""
+def torchvision(side: int) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Give the same from torchvision's parts, for a batch at once and for each image."""
     library = torch.library.Library("torchvision", "FRAGMENT")  # declared where it has no build
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -45,8 +45,8 @@ def torchvision(side: int, batch: int) -> dict[str, Callable[[Tensor], Tensor]]:
     }
 
 
-def kornia(side: int, batch: int) -> dict[str, Callable[[Tensor], Tensor]]:
-    """The same from kornia's parts, each image with its own draw."""
+def kornia(side: int) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Give the same from kornia's parts, each image with its own draw."""
     import kornia.augmentation as k
 
     window = 2 * (side // 10 // 2) + 1
@@ -70,7 +70,9 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     x = torch.rand(asked.batch, 3, asked.side, asked.side)
-    for name, view in globals()[asked.who](asked.side, asked.batch).items():
+    makers = {"ours": lambda: ours(asked.batch), "torchvision": lambda: torchvision(asked.side)}
+    views = makers.get(asked.who, lambda: kornia(asked.side))()
+    for name, view in views.items():
         view(x)
         seconds = []
         for _ in range(asked.rounds):
