@@ -83,6 +83,7 @@ class Views:
     """How strongly to change images; the defaults change nothing."""
 
     rotation: float = 0.0  # greatest angle, in degrees
+    quarters: bool = False  # turned by 0, 90, 180 or 270 degrees as well
     area: tuple[float, float] = (1.0, 1.0)  # least and greatest part of the area that is seen
     stretch: float = 1.0  # greatest ratio of sides, in either direction
     shift: float = 0.0  # greatest shift, as part of the side
@@ -152,6 +153,13 @@ VIEWS: dict[str, Views] = {
     "byol-first": replace(_BYOL, blur=1.0),
     "byol-second": replace(_BYOL, blur=0.1, solarise=0.2),
     "vicreg": replace(_BYOL, blur=0.5, solarise=0.1),  # BYOL's two in one
+    # LooC's: what all views do, and augmentations with a space of their own
+    "crop": replace(_CROP, area=(0.2, 1.0), blur=0.5),
+    "quarter-turns": Views(quarters=True),
+    "colour": Views(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, jitter=0.8, grey=0.2),
+    "digits-crop": replace(_DIGITS, rotation=0.0, brightness=0.0),  # ours, as the next two
+    "turns": Views(rotation=30.0),
+    "light": Views(brightness=0.4, contrast=0.4),
     "swav-large": replace(_SIMCLR, area=(0.14, 1.0)),
     "swav-small": replace(_SIMCLR, area=(0.05, 0.14), side=96 / 224),
 }
@@ -195,6 +203,8 @@ def _geometry(images: Tensor, views: Views, draws: Draws) -> Tensor:
     if not _moves(views):
         return images
     angle = draws.uniform(-views.rotation, views.rotation) * (math.pi / 180)
+    if views.quarters:
+        angle = angle + draws.uniform(0, 4).floor() * (math.pi / 2)
     tries = (_TRIES,) if views.inside else ()
     area = draws.uniform(*views.area, *tries)
     log_ratio = draws.uniform(-math.log(views.stretch), math.log(views.stretch), *tries)
@@ -219,6 +229,7 @@ def _geometry(images: Tensor, views: Views, draws: Draws) -> Tensor:
 
 def _moves(views: Views) -> bool:
     still = views.area == (1.0, 1.0) and views.stretch == 1.0 and views.side == 1.0
+    still = still and not views.quarters
     return not (still and views.rotation == 0 and views.shift == 0 and views.flip == 0)
 
 

@@ -8,6 +8,8 @@ from pauc_train.method import Method
 from pauc_train.methods import (
     barlow_twins,
     byol,
+    cld,
+    looc,
     moco,
     mocov2,
     pauc,
@@ -33,6 +35,8 @@ METHODS: dict[str, Method[Any]] = {
         barlow_twins.METHOD,
         vicreg.METHOD,
         swav.METHOD,
+        cld.METHOD,
+        looc.METHOD,
     )
 }
 

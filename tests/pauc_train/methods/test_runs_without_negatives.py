@@ -10,11 +10,11 @@ from pauc_train.methods import METHODS
 from pauc_train.rebuild import rebuild
 from pauc_train.saving import read_checkpoint
 
-NAMES = ["byol", "simsiam", "barlow-twins", "vicreg", "swav"]
+NAMES = ["byol", "simsiam", "barlow-twins", "vicreg", "swav", "cld", "looc"]
 TINY = {
     "epochs": 2, "batch_size": 64, "embedding_dim": 8, "arch": "resnet8-tiny", "queue_size": 100,
     "projector_widths": [12], "predictor_width": 6, "prototype_count": 7, "queue_epoch": 0,
-    "rate_warmup_epochs": 0.5, "small_crops": 1, "clusters_in_batch": 5,
+    "rate_warmup_epochs": 0.5, "small_crops": 1, "groups": 5,
 }  # fmt: skip
 
 
