@@ -7,6 +7,10 @@ from nemd_toolkit.errors import InputError
 from pauc_train.method import Method
 from pauc_train.methods import (
     adco,
+    barlow_twins,
+    byol,
+    cld,
+    looc,
     mochi,
     moco,
     moco_align_uniform,
@@ -17,7 +21,10 @@ from pauc_train.methods import (
     pclv2,
     simclr,
     simclrv2,
+    simsiam,
+    swav,
     swd,
+    vicreg,
 )
 
 __all__ = ["METHODS", "method_named"]
@@ -37,6 +44,13 @@ METHODS: dict[str, Method[Any]] = {
         moco_align_uniform.METHOD,
         adco.METHOD,
         mochi.METHOD,
+        byol.METHOD,
+        simsiam.METHOD,
+        barlow_twins.METHOD,
+        vicreg.METHOD,
+        swav.METHOD,
+        cld.METHOD,
+        looc.METHOD,
     )
 }
 

@@ -46,6 +46,7 @@ def stepped(training, batch, rate=0.1):
 
 
 def moved(before, training):
-    """Top names of the parameters that differ from a copy of the state."""
-    found = {name for name, value in training.named_parameters() if not before[name].equal(value)}
+    """Top names of the parameters that differ from a copy of the state, by more than rounding."""
+    pairs = {name: (before[name], value) for name, value in training.named_parameters()}
+    found = {name for name, (a, b) in pairs.items() if not torch.allclose(a, b, rtol=1e-6)}
     return {name.split(".")[0] for name in found}
