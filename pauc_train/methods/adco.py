@@ -100,7 +100,7 @@ class AdcoTraining(Training):
             temperature = self.config.temperature
             descent.append(adversarial(whole, key, whole @ fixed, temperature=temperature))
             # learned vectors are applied before gathering, for the gradient of one's own share
-            cosines = ranks.gather(self.Memory_Bank(query.detach()).float())
+            cosines = ranks.gather(self.Memory_Bank(query.detach()))
             temperature = self.config.adversary_temperature
             ascent.append(adversarial(whole.detach(), key, cosines, temperature=temperature))
         return {
@@ -114,7 +114,7 @@ class AdcoTraining(Training):
 
 
 def _unit(outputs: Tensor) -> Float[Tensor, "b d"]:
-    return F.normalize(outputs.float(), dim=1)
+    return F.normalize(outputs, dim=1)
 
 
 METHOD = Method(

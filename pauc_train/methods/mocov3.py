@@ -98,12 +98,12 @@ class Mocov3Training(Training):
 
     def _predict(self, images: Tensor) -> Float[Tensor, "b d"]:
         predicted: Tensor = self.predictor(self.base_encoder(images))
-        return predicted.float()
+        return predicted
 
     @torch.no_grad()
     def _key(self, images: Tensor) -> Float[Tensor, "b d"]:
         key: Tensor = self.momentum_encoder(images)
-        return key.float()
+        return key
 
     def features(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b f"]:
         """Backbone features of the base encoder."""

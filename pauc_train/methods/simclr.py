@@ -91,7 +91,7 @@ class PairTraining(Training, Generic[C]):
     def loss(self, batch: Batch, generator: torch.Generator) -> Terms:
         """Terms on the projections of both views."""
         outputs: Tensor = self.projector(self.encoder(torch.cat(batch.views)))
-        first, second = outputs.float().chunk(2)
+        first, second = outputs.chunk(2)
         pair = Pair(
             first=ranks.gather(first),
             second=ranks.gather(second),
