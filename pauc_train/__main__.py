@@ -12,6 +12,7 @@ import typer
 from nemd_toolkit.errors import NemdError
 from nemd_toolkit.progress import show_progress
 from pauc_train.evaluate import evaluate
+from pauc_train.loggers import to_tensorboard, to_wandb, together
 from pauc_train.loop import fit
 from pauc_train.methods import METHODS
 from pauc_train.process import Interrupted
@@ -43,10 +44,15 @@ def fit_command(
         list[str] | None, typer.Option("--set", help="key=value; as often as needed")
     ] = None,
     device: str = "cpu",
+    tensorboard: Annotated[bool, typer.Option(help="Write OUT/tensorboard, too (extra).")] = False,
+    wandb: Annotated[str | None, typer.Option(help="Log to this project, too (extra).")] = None,
     quiet: bool = False,
 ) -> None:
     """Train METHOD and print the path of the last checkpoint."""
     first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one speaks
+    loggers = [to_tensorboard(out / "tensorboard")] if tensorboard and first else []
+    if wandb is not None and first:
+        loggers.append(to_wandb(wandb, {"method": method, "data": data, "seed": seed}))
     with show_progress(first and not quiet):
         last = fit(
             method,
@@ -58,6 +64,7 @@ def fit_command(
             overrides=dict(parse_setting(text) for text in settings or []),
             device=device,
             say=lambda text: None if quiet else typer.echo(text, err=True),
+            on_epoch=together(loggers),
         )
     if first:
         typer.echo(str(last))
