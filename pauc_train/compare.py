@@ -10,7 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,26 @@ from pauc_train.loop import fit
 from pauc_train.rebuild import rebuild
 from pauc_train.recipe import load_config, recipe_for
 
-__all__ = ["Asked", "compare"]
+__all__ = ["Asked", "Entry", "compare"]
 
 _PROTOTYPES = {"digits": (40, 20, 10)}  # as many as the recipe trains with
 _RESULT = "pauc-result/1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of a comparison: a method, and settings of its own."""
+
+    name: str  # of the line and of its folder
+    method: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What decides a run: equal ones are not run again."""
 
+    name: str
     method: str
     data: str
     seed: int
@@ -44,9 +54,14 @@ class Asked:
     overrides: Mapping[str, Any]
     layer: str
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings that the recipe does not give."""
+        return {**self.overrides, **({} if self.epochs is None else {"epochs": self.epochs})}
+
 
 def compare(
-    methods: Sequence[str],
+    entries: Sequence[Entry | str],
     data: str,
     *,
     seeds: Sequence[int],
@@ -57,45 +72,54 @@ def compare(
     workers: int = 1,
     say: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Train every method with every seed, evaluate and analyse it; gives the page's path.
+    """Train every entry with every seed, evaluate and analyse it; gives the page's path.
 
-    layer: where NEMD is measured: projector (the space of the loss; backbone for methods without)
-    or backbone. workers: trainings at a time, each in a process of its own. A run that fails is
-    shown as such. Raises InputError for methods, settings or data that cannot be used.
+    entries: names of methods, or entries with settings; those in `overrides` are for all. layer:
+    where NEMD is measured: projector (the space of the loss; backbone for methods without) or
+    backbone. workers: trainings at a time, each in a process of its own. A run that fails is shown
+    as such. Raises InputError for methods, settings or data that cannot be used.
     """
-    chosen = dict(overrides or {})
+    lines = [Entry(name=e, method=e) if isinstance(e, str) else e for e in entries]
     if layer not in ("projector", "backbone"):
         raise InputError(f"--layer: expected projector or backbone, got {layer!r}; choose one")
-    for method in methods:  # a slip in the last one must not wait for the first to be trained
-        load_config(
-            method, recipe_for(data), chosen | ({} if epochs is None else {"epochs": epochs})
-        )
     asked = [
-        Asked(method=m, data=data, seed=s, epochs=epochs, overrides=chosen, layer=layer)
-        for s in seeds
-        for m in methods
+        Asked(
+            name=line.name,
+            method=line.method,
+            data=data,
+            seed=seed,
+            epochs=epochs,
+            overrides={**(overrides or {}), **line.overrides},
+            layer=layer,
+        )
+        for seed in seeds
+        for line in lines
     ]
+    for job in asked:  # a slip in the last one must not wait for the first to be trained
+        load_config(job.method, recipe_for(data), job.settings)
     context = multiprocessing.get_context("spawn")
     runs: dict[tuple[str, int], TrainedRun] = {}
     with (
         bar("training and analysing", len(asked)) as advance,
         context.Pool(workers, maxtasksperchild=1) as pool,  # a process each: its own peak memory
     ):
-        jobs = [(job, out / job.method / f"seed-{job.seed}") for job in asked]
+        jobs = [(job, out / job.name / f"seed-{job.seed}") for job in asked]
         for job, found in pool.imap_unordered(_run, jobs):
-            runs[job.method, job.seed] = found
+            runs[job.name, job.seed] = found
             advance(1)
             say(_line(found))
-    ordered = [runs[job.method, job.seed] for job in sorted(asked, key=_place(methods))]
-    return write_trainings(ordered, out, about=_about(asked[0], seeds))
+    ordered = [runs[line.name, seed] for line in lines for seed in seeds]
+    return write_trainings(ordered, out, about=_about(lines, asked[0], seeds))
 
 
-def _place(methods: Sequence[str]) -> Callable[[Asked], tuple[int, int]]:
-    return lambda job: (methods.index(job.method), job.seed)
-
-
-def _about(job: Asked, seeds: Sequence[int]) -> dict[str, str]:
-    settings = ", ".join(f"{k}={v}" for k, v in job.overrides.items())
+def _about(lines: Sequence[Entry], job: Asked, seeds: Sequence[int]) -> dict[str, str]:
+    shared = {k: v for k, v in job.overrides.items() if k not in lines[0].overrides}
+    settings = ", ".join(f"{k}={v}" for k, v in shared.items())
+    own = {
+        line.name: f"{line.method}, " + ", ".join(f"{k}={v}" for k, v in line.overrides.items())
+        for line in lines
+        if line.overrides
+    }
     return {
         "data": job.data,
         "seeds": ", ".join(map(str, seeds)),
@@ -103,6 +127,7 @@ def _about(job: Asked, seeds: Sequence[int]) -> dict[str, str]:
         "settings": settings or "as the recipe says",
         "NEMD": f"of the {job.layer}, training images, K = {_said(_counts(job))}",
         "linear probe, kNN": "of the backbone, held-out images",
+        **own,
     }
 
 
@@ -139,26 +164,20 @@ def _kept(path: Path, asked: Asked) -> TrainedRun | None:
 
 def _trained(asked: Asked, folder: Path) -> TrainedRun:
     began = time.perf_counter()
-    settings = asked.overrides
     try:
         checkpoint = fit(
-            asked.method,
-            asked.data,
-            epochs=asked.epochs,
-            seed=asked.seed,
-            out=folder,
-            overrides=settings,
+            asked.method, asked.data, seed=asked.seed, out=folder, overrides=asked.settings
         )
         seconds = time.perf_counter() - began
         accuracy = evaluate(checkpoint)
         analysis = _analysed(asked, checkpoint)
     except NemdError as error:
         said = str(error).replace(str(folder), folder.name)
-        return TrainedRun(method=asked.method, seed=asked.seed, state=None, failed=said)
+        return TrainedRun(method=asked.name, seed=asked.seed, state=None, failed=said)
     nemd, spectrum = analysis.measures.nemd, analysis.measures.spectrum
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return TrainedRun(
-        method=asked.method,
+        method=asked.name,
         seed=asked.seed,
         state=analysis.verdict.state,
         codes=analysis.verdict.codes,

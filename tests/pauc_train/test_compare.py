@@ -10,7 +10,8 @@ from scipy import stats
 
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.report.trainings import TrainedRun, over_seeds, write_trainings
-from pauc_train.compare import compare
+from pauc_train.compare import Entry, compare
+from pauc_train.saving import read_checkpoint
 
 TINY = {"arch": "resnet8-tiny", "batch_size": 256, "embedding_dim": 16, "threads": 1}
 
@@ -62,6 +63,18 @@ def test_what_is_there_is_not_done_again_and_other_settings_are(compared, monkey
     assert float(rows(out / "runs.csv")[0]["seconds"]) == pytest.approx(seconds)
 
 
+def test_entries_have_settings_of_their_own(tmp_path):
+    entries = [Entry(name="wide", method="mocov2", overrides={"embedding_dim": 24}), "mocov2"]
+    compare(entries, "digits", seeds=[0], out=tmp_path, epochs=1, overrides=TINY)
+    document = json.loads((tmp_path / "trainings.json").read_text())
+    assert document["about"]["wide"] == "mocov2, embedding_dim=24"
+    widths = {
+        name: read_checkpoint(tmp_path / name / "seed-0/last.pt")["nemd"]["config"]["embedding_dim"]
+        for name in ("wide", "mocov2")
+    }
+    assert widths == {"wide": 24, "mocov2": 16}
+
+
 def test_a_failed_training_is_shown_with_its_reason(tmp_path):
     broken = TINY | {"learning_rate": 1e30}
     page = compare(["mocov2"], "digits", seeds=[0], out=tmp_path, epochs=1, overrides=broken)
@@ -74,13 +87,14 @@ def test_a_failed_training_is_shown_with_its_reason(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"methods": ["mocov2", "paus"]}, "did you mean pauc"),
+        ({"entries": ["mocov2", "paus"]}, "did you mean pauc"),
         ({"overrides": {"alpha": 1}}, "mocov2 has no such setting"),
+        ({"entries": [Entry(name="a", method="pauc", overrides={"alhpa": 1})]}, "mean alpha"),
         ({"layer": "head"}, "projector or backbone"),
     ],
 )
 def test_misuse_is_said_before_anything_is_trained(tmp_path, change, words):
-    asked = {"methods": ["mocov2"], "data": "digits", "seeds": [0], "out": tmp_path / "x"}
+    asked = {"entries": ["mocov2"], "data": "digits", "seeds": [0], "out": tmp_path / "x"}
     with pytest.raises(InputError, match=words):
         compare(**(asked | change))
     assert not (tmp_path / "x").exists()
