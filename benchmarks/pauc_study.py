@@ -1,4 +1,4 @@
-"""The study: does PAUC lower NEMD below PCL's, and does accuracy follow?
+"""The study: whether PAUC lowers NEMD below PCL's, and whether accuracy follows.
 
     python benchmarks/pauc_study.py choose --data digits     # seeds 100…: which weights
     python benchmarks/pauc_study.py test --data digits       # seeds 0…: the table, ablations
