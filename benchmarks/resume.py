@@ -1,4 +1,4 @@
-"""Whether a training survives SIGKILL: killed 20 times at random moments, the same bytes at the end.
+"""Whether a training survives SIGKILL: killed at random moments, it ends with the same bytes.
 
     python benchmarks/resume.py --kills 20
 
