@@ -90,9 +90,7 @@ class BarlowTwinsTraining(Training):
 
     def loss(self, batch: Batch, _: torch.Generator) -> Terms:
         """Invariance and redundancy of the whole batch's outputs."""
-        first, second = (
-            ranks.gather(self.projector(self.backbone(view)).float()) for view in batch.views
-        )
+        first, second = (ranks.gather(self.projector(self.backbone(view))) for view in batch.views)
         invariance, redundancy = barlow_twins_terms(first, second)
         return {
             "invariance": Term(value=invariance),

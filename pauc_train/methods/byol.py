@@ -107,12 +107,12 @@ class ByolTraining(Training):
 
     def _prediction(self, images: Tensor) -> Float[Tensor, "b d"]:
         predicted: Tensor = self.predictor(self.projector(self.encoder(images)))
-        return predicted.float()
+        return predicted
 
     @torch.no_grad()
     def _target(self, images: Tensor) -> Float[Tensor, "b d"]:
         projected: Tensor = self.target_projector(self.target_encoder(images))
-        return projected.float()
+        return projected
 
     def after_step(self, progress: float) -> None:
         """Let the slow copies follow."""

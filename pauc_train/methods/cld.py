@@ -143,13 +143,13 @@ class CldTraining(MomentumContrast):
 
     def _both(self, images: Tensor) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
         """Give the whole batch's unit embeddings of images and of groups."""
-        query, group = self.encoder_q(images).float().chunk(2, dim=1)
+        query, group = self.encoder_q(images).chunk(2, dim=1)
         return ranks.gather(F.normalize(query, dim=1)), ranks.gather(F.normalize(group, dim=1))
 
     @torch.no_grad()
     def key(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Give unit embeddings of images by the momentum encoder, without gradient."""
-        return F.normalize(self.encoder_k(images).float().chunk(2, dim=1)[0], dim=1)
+        return F.normalize(self.encoder_k(images).chunk(2, dim=1)[0], dim=1)
 
 
 def _views(config: CldConfig) -> tuple[View, ...]:

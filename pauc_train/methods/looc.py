@@ -142,7 +142,7 @@ class LoocTraining(MomentumContrast):
 
     def _spaces(self, encoder: nn.Module, images: Tensor) -> Float[Tensor, "b s d"]:
         """Give unit embeddings in each space."""
-        outputs: Tensor = encoder(images).float()
+        outputs: Tensor = encoder(images)
         return F.normalize(outputs.unflatten(1, (_SPACES, -1)), dim=2)
 
 

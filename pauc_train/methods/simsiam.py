@@ -60,8 +60,8 @@ class SimsiamTraining(Training):
 
     def loss(self, batch: Batch, _: torch.Generator) -> Terms:
         """Each view predicts the other's projection (Eq. 2)."""
-        z1, z2 = (self.encoder(view).float() for view in batch.views)
-        p1, p2 = (ranks.gather(self.predictor(z).float()) for z in (z1, z2))
+        z1, z2 = (self.encoder(view) for view in batch.views)
+        p1, p2 = (ranks.gather(self.predictor(z)) for z in (z1, z2))
         z1, z2 = (ranks.gather(z.detach()) for z in (z1, z2))
         return {
             "negative_cosine": Term(

@@ -145,7 +145,7 @@ class SwavTraining(Training):
         outputs: list[Tensor] = []
         for start, end in pairwise([*starts, len(views)]):
             projected = self.projection_head(self.encoder(torch.cat(tuple(views[start:end]))))
-            outputs += F.normalize(projected.float(), dim=1).chunk(end - start)
+            outputs += F.normalize(projected, dim=1).chunk(end - start)
         return outputs
 
     def _codes(self, number: int, scores: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:

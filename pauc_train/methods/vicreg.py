@@ -77,7 +77,7 @@ class VicregTraining(Training):
 
     def loss(self, batch: Batch, _: torch.Generator) -> Terms:
         """Three terms of the whole batch's outputs."""
-        z1, z2 = (ranks.gather(self.projector(self.backbone(view)).float()) for view in batch.views)
+        z1, z2 = (ranks.gather(self.projector(self.backbone(view))) for view in batch.views)
         config = self.config
         variance = (variance_term(z1) + variance_term(z2)) / 2
         covariance = covariance_term(z1) + covariance_term(z2)
