@@ -223,8 +223,8 @@ def _geometry(images: Tensor, views: Views, draws: Draws) -> Tensor:
         angle=angle,
         mirror=1.0 - 2.0 * draws.chance(views.flip).float(),
     )
-    size = (round(images.shape[2] * views.side), round(images.shape[3] * views.side))
-    return sample(images, window, size, edge=views.inside)
+    height, width = (max(1, round(views.side * side)) for side in images.shape[2:])
+    return sample(images, window, (height, width), edge=views.inside)
 
 
 def _moves(views: Views) -> bool:

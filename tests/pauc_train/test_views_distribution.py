@@ -9,7 +9,7 @@ from scipy.stats import chisquare, ks_2samp
 from pauc_train import colour
 from pauc_train.views import VIEWS, Draws, Views, random_view
 
-COUNT = 1500
+COUNT = 800
 
 
 def seeded(seed=0):
@@ -101,7 +101,7 @@ def composed(transforms, name):
     return t.Compose([crop, first, second, t.RandomHorizontalFlip()])
 
 
-@pytest.mark.parametrize("name", ["photos", "photos-v1", "simclr", "byol-first"])
+@pytest.mark.parametrize("name", ["photos", "photos-v1", "byol-first"])
 def test_presets_have_the_law_of_torchvisions_parts(name, peers):
     coarse = torch.rand(1, 3, 5, 5, generator=seeded(2)) * 0.7 + 0.15
     photo = torch.nn.functional.interpolate(coarse, (32, 32), mode="bilinear")
