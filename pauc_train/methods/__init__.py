@@ -5,7 +5,7 @@ from typing import Any
 
 from nemd_toolkit.errors import InputError
 from pauc_train.method import Method
-from pauc_train.methods import cpc, moco, mocov2, pauc, pcl, pclv2
+from pauc_train.methods import amdim, cpc, cpcv2, loco, moco, mocov2, pauc, pcl, pclv2
 
 __all__ = ["METHODS", "method_named"]
 
@@ -18,6 +18,9 @@ METHODS: dict[str, Method[Any]] = {
         pclv2.METHOD,
         pauc.METHOD,
         cpc.METHOD,
+        cpcv2.METHOD,
+        amdim.METHOD,
+        loco.METHOD,
     )
 }
 
