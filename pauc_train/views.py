@@ -223,8 +223,12 @@ def _geometry(images: Tensor, views: Views, draws: Draws) -> Tensor:
         angle=angle,
         mirror=1.0 - 2.0 * draws.chance(views.flip).float(),
     )
-    height, width = (max(1, round(views.side * side)) for side in images.shape[2:])
-    return sample(images, window, (height, width), edge=views.inside)
+    size = (_shrunk(images.shape[2], views.side), _shrunk(images.shape[3], views.side))
+    return sample(images, window, size, edge=views.inside)
+
+
+def _shrunk(side: int, part: float) -> int:
+    return max(1, round(part * side))
 
 
 def _moves(views: Views) -> bool:

@@ -7,9 +7,13 @@ from nemd_toolkit.errors import InputError
 from pauc_train.method import Method
 from pauc_train.methods import (
     adco,
+    amdim,
     barlow_twins,
     byol,
     cld,
+    cpc,
+    cpcv2,
+    loco,
     looc,
     mochi,
     moco,
@@ -32,25 +36,29 @@ __all__ = ["METHODS", "method_named"]
 METHODS: dict[str, Method[Any]] = {
     method.name: method
     for method in (
+        cpc.METHOD,
+        cpcv2.METHOD,
         moco.METHOD,
         mocov2.METHOD,
-        pcl.METHOD,
-        pclv2.METHOD,
-        pauc.METHOD,
+        mocov3.METHOD,
+        moco_align_uniform.METHOD,
         simclr.METHOD,
         simclrv2.METHOD,
         swd.METHOD,
-        mocov3.METHOD,
-        moco_align_uniform.METHOD,
-        adco.METHOD,
-        mochi.METHOD,
         byol.METHOD,
         simsiam.METHOD,
         barlow_twins.METHOD,
         vicreg.METHOD,
         swav.METHOD,
+        pcl.METHOD,
+        pclv2.METHOD,
         cld.METHOD,
         looc.METHOD,
+        adco.METHOD,
+        mochi.METHOD,
+        amdim.METHOD,
+        loco.METHOD,
+        pauc.METHOD,
     )
 }
 

@@ -3,7 +3,6 @@
 No negatives: predictor and slow copy keep the outputs from becoming equal.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -28,10 +27,10 @@ from pauc_train.method import (
     View,
     preset,
 )
-from pauc_train.momentum import follow, slow_copy
+from pauc_train.momentum import follow, rising_momentum, slow_copy
 from pauc_train.views import VIEWS
 
-__all__ = ["METHOD", "ByolConfig", "ByolTraining", "regression_loss", "rising_momentum"]
+__all__ = ["METHOD", "ByolConfig", "ByolTraining", "regression_loss"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +63,6 @@ def regression_loss(
     (0.0, 2.0)
     """
     return 2 - 2 * F.cosine_similarity(predicted, target.detach(), dim=1).mean()
-
-
-def rising_momentum(start: float, progress: float) -> float:
-    """Momentum of the slow copy, which rises from `start` to 1 as a cosine (section 3.2).
-
-    >>> rising_momentum(0.996, 0.0), rising_momentum(0.996, 0.5), rising_momentum(0.996, 1.0)
-    (0.996, 0.998, 1.0)
-    """
-    return 1 - (1 - start) * (math.cos(math.pi * progress) + 1) / 2
 
 
 class ByolTraining(Training):

@@ -44,7 +44,8 @@ class Mocov3Config(Config):
     predictor_width: int = setting(4096, least=1, most=65536)
     temperature: float = setting(1.0, above=0)
     target_momentum: float = setting(0.99, least=0, most=1)  # at the start; it rises to 1
-    second_views: str = setting("photos", known=tuple(VIEWS))
+    views: str = setting("byol-first", known=tuple(VIEWS))  # BYOL's; theirs crops from .2 on
+    second_views: str = setting("byol-second", known=tuple(VIEWS))
     epochs: int = setting(300, least=1, most=MANY)
     batch_size: int = setting(4096, least=2, most=MANY)
     optimizer: Literal["sgd", "lars", "adamw"] = "lars"

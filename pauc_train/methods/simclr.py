@@ -17,6 +17,7 @@ from pauc_train import ranks
 from pauc_train.config import MANY, Config, setting
 from pauc_train.heads import mlp
 from pauc_train.method import Batch, Method, Poster, Setup, Term, Terms, Training
+from pauc_train.views import VIEWS
 
 __all__ = ["METHOD", "Pair", "PairConfig", "PairTraining", "SimclrConfig", "nt_xent", "terms"]
 
@@ -26,6 +27,7 @@ class PairConfig(Config):
     """Settings of an encoder and a projector, with SimCLR's defaults for its longest training."""
 
     projector_layers: int = setting(2, least=1, most=100)  # hidden ones as wide as the features
+    views: str = setting("simclr", known=tuple(VIEWS))
     epochs: int = setting(1000, least=1, most=MANY)
     batch_size: int = setting(4096, least=2, most=MANY)
     optimizer: Literal["sgd", "lars", "adamw"] = "lars"
