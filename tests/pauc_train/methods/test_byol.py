@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 
-from pauc_train.methods.byol import regression_loss, rising_momentum
+from pauc_train.methods.byol import regression_loss
+from pauc_train.momentum import rising_momentum
 from tests.pauc_train.methods.small import batch_of, moved, started, stepped, wave
 
 SMALL = {"embedding_dim": 8, "projector_widths": (12,), "predictor_width": 10}
