@@ -44,7 +44,8 @@ class LocalStages(nn.Module):
         x = F.relu(encoder.bn1(encoder.conv1(images)))
         if encoder.shape.stem == "imagenet":
             x = F.max_pool2d(x, 3, 2, 1)
-        shared, before = nn.Sequential(), x
+        shared: nn.Module = nn.Sequential()
+        before = x
         outputs = []
         for stage, decoder in enumerate([*self.decoders, self.projector], start=1):
             if stage > 1:
