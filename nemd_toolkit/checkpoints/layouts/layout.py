@@ -41,15 +41,6 @@ class HeadAt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """Where one branch is. Heads that the file lacks are left out."""
-
-    backbone: str  # prefix
-    heads: tuple[HeadAt, ...] = ()
-    layer: str = "backbone"  # where the method's loss lives, if the file holds that head
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Vectors:
     """Where learned prototypes are, and what they are compared with."""
 
@@ -60,6 +51,16 @@ class Vectors:
     def named(self, name: str) -> str:
         """Give the file's name: behind an open prefix (`prototypes`), numbers follow at once."""
         return name if self.prefix.endswith(".") else name.replace(f"{self.prefix}.", self.prefix)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Where one branch is. Heads that the file lacks are left out."""
+
+    backbone: str  # prefix
+    heads: tuple[HeadAt, ...] = ()
+    layer: str = "backbone"  # where the method's loss lives, if the file holds that head
+    prototypes: tuple[Vectors, ...] = ()  # that this branch is compared with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,6 @@ class Layout:
     default: str  # branch; the first that the file holds if it lacks this one
     rename: Callable[[State], State] = field(default=lambda state: state)  # backbone to our names
     image: ImageInfo = IMAGENET
-    prototypes: tuple[Vectors, ...] = ()
     absent: tuple[str, ...] = ()  # names, or beginnings, that must not be there
     small: ImageInfo | None = None  # input of a ResNet with a 3x3 stem, where the code tells it
     any_size: bool = False  # positions are interpolated: a ViT's grid does not tell the size
@@ -98,7 +98,12 @@ class Layout:
         heads = [head for at in part.heads if (head := self._head(state, at)).state]
         layer = part.layer if any(head.layer == part.layer for head in heads) else "backbone"
         own = self._own(state, part.backbone)
-        return Branch(backbone=self.rename(own), heads=tuple(heads), default_layer=layer)
+        return Branch(
+            backbone=self.rename(own),
+            heads=tuple(heads),
+            default_layer=layer,
+            prototypes=_own_prototypes(state, part),
+        )
 
     def _head(self, state: State, at: HeadAt) -> Head:
         inside = self._own(state, at.prefix)
@@ -124,15 +129,17 @@ class Layout:
         parts = self.parts.values()
         heads = {at.prefix for part in parts for at in part.heads}
         heads |= {at.then for part in parts for at in part.heads if at.then}
-        return heads | {part.backbone for part in parts} | {v.prefix for v in self.prototypes}
+        vectors = {at.prefix for part in parts for at in part.prototypes}
+        return heads | {part.backbone for part in parts} | vectors
 
-    def own_prototypes(self, state: State) -> tuple[OwnPrototypes, ...]:
-        """Take the learned prototypes, one entry for each set."""
-        return tuple(
-            replace(own, name=at.named(own.name), layer=at.layer, unit=at.unit)
-            for at in self.prototypes
-            for own in vectors_of(below(state, at.prefix), at.prefix.rstrip("."))
-        )
+
+def _own_prototypes(state: State, part: Part) -> tuple[OwnPrototypes, ...]:
+    """Take a branch's learned prototypes, one entry for each set."""
+    return tuple(
+        replace(own, name=at.named(own.name), layer=at.layer, unit=at.unit)
+        for at in part.prototypes
+        for own in vectors_of(below(state, at.prefix), at.prefix.rstrip("."))
+    )
 
 
 def vectors_of(state: State, name: str) -> list[OwnPrototypes]:

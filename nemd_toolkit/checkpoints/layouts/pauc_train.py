@@ -1,6 +1,7 @@
 """Checkpoints of pauc-train: PCL's keys, and what PCL leaves out under `nemd`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nemd_toolkit.checkpoints.content import Content
@@ -33,6 +34,7 @@ def read_pauc_train(
     if not branches:
         return None
     try:
+        own = tuple(_own_prototypes(entry) for entry in extra.get("prototypes") or ())
         return Reading(
             layout=FORMAT,
             title="pauc-train",
@@ -40,9 +42,9 @@ def read_pauc_train(
             method=extra["method"] if isinstance(extra.get("method"), str) else None,
             data=extra["data"] if isinstance(extra.get("data"), str) else None,
             image=_image_info(extra["image"]),
-            branches=branches,
+            # PCL clusters what the key encoder gives, and compares queries with the centroids
+            branches={name: replace(branch, prototypes=own) for name, branch in branches.items()},
             default_branch=default,
-            prototypes=tuple(_own_prototypes(entry) for entry in extra.get("prototypes") or ()),
             log=read_log(extra, content.path),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

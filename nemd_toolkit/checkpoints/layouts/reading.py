@@ -117,7 +117,6 @@ def _reading(layout: Layout, state: State, branches: Mapping[str, Branch]) -> Re
         ),
         branches=branches,
         default_branch=default,
-        prototypes=layout.own_prototypes(state),
     )
 
 
@@ -125,7 +124,8 @@ def _left_out(layout: Layout, state: State, branches: Mapping[str, Branch]) -> s
     parts = [part for b in branches.values() for part in (b.backbone, *(h.state for h in b.heads))]
     taken = {id(value) for part in parts for value in part.values()}
     heads = [at for part in layout.parts.values() for at in part.heads]
-    whole = [at.prefix for at in heads] + [at.prefix for at in layout.prototypes]
+    whole = [at.prefix for at in heads]
+    whole += [at.prefix for part in layout.parts.values() for at in part.prototypes]
     whole += [at.then for at in heads if at.then]  # some are rewritten, so they are not found again
     left = [k for k, v in state.items() if id(v) not in taken and not k.startswith(tuple(whole))]
     return f"; {len(left)} other entries are left out" if left else ""
