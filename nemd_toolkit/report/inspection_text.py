@@ -178,7 +178,7 @@ def _image(image: Mapping[str, Any]) -> str:
     return f"{kind}, {size}{resize}; {scaled}{told}"
 
 
-def _bytes(size: float) -> str:
+def _bytes(size: int | float) -> str:
     for unit in ("bytes", "kB", "MB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
