@@ -47,7 +47,11 @@ def test_uniform_vectors_pass_and_are_inconclusive():
 @pytest.mark.parametrize(
     ("vectors", "codes", "words"),
     [
-        (copies(300, 64, 0.5), ("NEMD003",), "50% of 300 vectors repeat another .* 150 at any distance from"),
+        (
+            copies(300, 64, 0.5),
+            ("NEMD003",),
+            "50% of 300 vectors repeat another .* 150 at any distance from",
+        ),
         (few_dimensions(300, 128, 2), ("NEMD006", "NEMD003"), "effective rank 2.0 .*; uniform"),
         (worlds.noise(300, 64) + 3 * torch.eye(64)[0], ("NEMD007",), "90.* is common to all"),
         (near_one_point(300, 64), ("NEMD001", "NEMD007", "NEMD003"), "a share of 9.*e-05 of the"),
