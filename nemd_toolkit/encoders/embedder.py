@@ -42,11 +42,14 @@ class Embedder(nn.Module):
 
 
 def backbone_from_state_dict(
-    state: Mapping[str, Tensor], attention_heads: int | None = None
+    state: Mapping[str, Tensor],
+    attention_heads: int | None = None,
+    norm_epsilon: float | None = None,
 ) -> ResNet | VisionTransformer:
     """Build the ResNet or the ViT that these names describe, of torchvision, timm or transformers.
 
-    Raises InputError if they are of neither, or do not fit together.
+    The numbers are a ViT's, which shapes do not tell; by default the usual ones. Raises InputError
+    if the names are of neither, or do not fit together.
 
     >>> from nemd_toolkit.encoders import build_resnet
     >>> state = build_resnet("resnet8-tiny", channels=1, head="none").state_dict()
@@ -55,7 +58,7 @@ def backbone_from_state_dict(
     """
     state = from_transformers(state)
     if "patch_embed.proj.weight" in state:
-        return vit_from_state_dict(state, attention_heads)
+        return vit_from_state_dict(state, attention_heads, norm_epsilon)
     if "conv1.weight" in state:
         return resnet_from_state_dict(state)
     some = ", ".join(list(state)[:3]) or "no keys"

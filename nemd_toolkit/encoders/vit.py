@@ -21,7 +21,7 @@ _HEAD_WIDTH = 64  # of S, B and L; not told by shapes
 _WIDER_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}  # so400m, H, g, G: published widths
 _MOCO_V3_HEADS = 12  # of its S and B, moco-v3 vits.py
 _LARGEST_PATCH = 64  # pixels; a larger one would only fill the memory
-_EPSILON = 1e-6  # of layer norms, in timm and DINO
+_EPSILON = 1e-6  # of layer norms, in timm, DINO and DINOv2; transformers' ViT has 1e-12
 _BLOCK = re.compile(r"blocks\.(\d{1,4})\.(.+)")
 _REGISTERS = ("register_tokens", "reg_token")
 _KNOWN = re.compile(
@@ -37,7 +37,12 @@ class VisionTransformer(nn.Module):
     It is built from a state dict, which it keeps under the same names.
     """
 
-    def __init__(self, state: Mapping[str, Tensor], heads: int | None = None) -> None:
+    def __init__(
+        self,
+        state: Mapping[str, Tensor],
+        heads: int | None = None,
+        epsilon: float | None = None,
+    ) -> None:
         super().__init__()
         self._names = {name: name.replace(".", "·") for name in state}
         for name, value in state.items():
@@ -47,6 +52,7 @@ class VisionTransformer(nn.Module):
         self.channels = int(weight.shape[1])
         self.patch = int(weight.shape[2])
         self.heads = heads or _usual_heads(state, self.width)
+        self.epsilon = epsilon or _EPSILON
         self.depth = 1 + max(int(m[1]) for m in map(_BLOCK.match, state) if m)
 
     def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
@@ -131,7 +137,7 @@ class VisionTransformer(nn.Module):
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         return F.layer_norm(
-            x, (self.width,), self[f"{name}.weight"], self.get(f"{name}.bias"), _EPSILON
+            x, (self.width,), self[f"{name}.weight"], self.get(f"{name}.bias"), self.epsilon
         )
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
@@ -151,11 +157,13 @@ class VisionTransformer(nn.Module):
         return self.get_buffer(self._names[name])
 
 
-def vit_from_state_dict(state: Mapping[str, Tensor], heads: int | None = None) -> VisionTransformer:
+def vit_from_state_dict(
+    state: Mapping[str, Tensor], heads: int | None = None, epsilon: float | None = None
+) -> VisionTransformer:
     """Build the ViT that these names describe; `heads` is by default width / 64.
 
-    Mask tokens (DINOv2) are left out. Raises InputError if a name is missing,
-    left over or of a shape that does not fit.
+    `epsilon` is that of the layer norms, by default 1e-6. Mask tokens (DINOv2) are left out.
+    Raises InputError if a name is missing, left over or of a shape that does not fit.
 
     >>> d = {"patch_embed.proj.weight": torch.zeros(64, 3, 4, 4), "cls_token": torch.ones(1, 1, 64)}
     >>> vit_from_state_dict(d)
@@ -182,7 +190,7 @@ blocks.0.norm1.weight, got patch_embed.proj.weight, cls_token; pass names withou
             f"ViT: expected square patches of at most {_LARGEST_PATCH} pixels, got weights of "
             f"shape {shape}; this variant is not known"
         )
-    net = VisionTransformer(state, heads).eval()
+    net = VisionTransformer(state, heads, epsilon).eval()
     if net.width % net.heads:
         raise InputError(
             f"ViT: expected a width that {net.heads} heads divide, got {net.width}; this variant "

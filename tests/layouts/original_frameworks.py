@@ -225,6 +225,7 @@ def transformers(family):
         patch = 16 if family == "vit" else 14
         body = folder_state(family, dim=FEATURES, side=64 // patch * patch, patch=patch)
         config |= {"hidden_size": FEATURES, "num_attention_heads": 4, "num_hidden_layers": 1}
+        config |= {"layer_norm_eps": 1e-12 if family == "vit" else 1e-6}  # their defaults
         config |= {"intermediate_size": 4 * FEATURES, "patch_size": patch, "mlp_ratio": 4}
         config |= {"image_size": 64 // patch * patch}
         state = under(body, "vit.") | state_of(classifier=head) if family == "vit" else body

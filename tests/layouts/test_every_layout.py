@@ -1,9 +1,11 @@
 """Every layout: a file as its original code saves it gives that code's embeddings and prototypes.
 
 The original's weights run in the libraries' own ResNet (torchvision), ViT (timm) and models
-(transformers), and in the heads' own modules. Both sides compute in float64, where rounding is
-1e-13: what is left of the 1e-6 that unit rows may differ by would be a mistake. In float32 the two
-sides add in another order, which alone costs up to 1e-5 behind a dozen layers.
+(transformers), and in the heads' own modules. Both sides compute in float64, so that a difference
+of 1e-6 between unit rows is a mistake and no rounding: they are equal to the bit, or to 1e-15
+behind attention, and to 7e-8 where a head's columns are brought to length 1 in float32 on reading.
+In float32 two correct sides may differ by 1e-5 behind a dozen layers, since they add in another
+order.
 """
 
 import pytest
@@ -50,7 +52,7 @@ def torchvision_resnet(peers, body, kind):
 
 def timm_vit(peers, body, heads):
     """timm's ViT; as its own converter of DINOv2 does, the class token takes its position."""
-    state = {name: value.clone() for name, value in body.items() if name != "mask_token"}
+    state = {name: value.double() for name, value in body.items() if name != "mask_token"}
     width, _, patch, _ = state["patch_embed.proj.weight"].shape
     registers = state.pop("register_tokens", None)
     cls, positions = state.pop("cls_token"), state.pop("pos_embed")
@@ -68,9 +70,9 @@ def timm_vit(peers, body, heads):
         no_embed_class=True,
         reg_tokens=0 if registers is None else registers.shape[1],
         init_values=1.0 if "blocks.0.ls1.gamma" in state else None,
-    )
+    ).double()
     model.load_state_dict(state)
-    return model.eval().double()
+    return model.eval()
 
 
 def transformers_model(peers, folder):
