@@ -22,7 +22,13 @@ def test_inspect_tells_what_is_in_a_file_and_what_to_do_with_it(tmp_path):
     path = save(ours(), tmp_path / "last.pt")
     result = CliRunner().invoke(app, ["inspect", str(path)])
     assert result.exit_code == 0
-    for words in ("pauc-train", "key: ResNet-8", "projector of 6", "3 of dimension 6", "--data"):
+    for words in (
+        "pauc-train",
+        "key: ResNet-8",
+        "projector (6 wide)",
+        "3 of dimension 6",
+        "--data",
+    ):
         assert words in result.stdout, words
     document = json.loads(CliRunner().invoke(app, ["inspect", str(path), "--json"]).stdout)
     assert document["schema"] == "nemd-inspection/1"

@@ -7,7 +7,8 @@ import shlex
 from typing import Any
 
 from nemd_toolkit.checkpoints import Branch, Checkpoint, OwnPrototypes, State
-from nemd_toolkit.encoders import from_transformers
+from nemd_toolkit.encoders import backbone_from_state_dict, from_transformers
+from nemd_toolkit.errors import InputError
 from nemd_toolkit.findings import decide_vectors, judge_vectors
 from nemd_toolkit.measures.vectors import VectorGeometry, measure_vectors
 from nemd_toolkit.report.document import finding_part
@@ -16,6 +17,8 @@ __all__ = ["SCHEMA", "inspection"]
 
 SCHEMA = "nemd-inspection/1"
 _IMAGES = "folder:IMAGES"  # where the file does not say what it was trained on
+_SIMCLR = "simclr/converted"
+_USUAL_WIDTH = 64  # of a ResNet's stem
 
 
 def inspection(checkpoint: Checkpoint, size: int) -> dict[str, Any]:
@@ -85,8 +88,9 @@ def _encoder(state: State) -> str:
     if stem is not None and stem.ndim == 4 and "layer1.0.conv1.weight" in state:
         kinds = {name.split(".")[2] for name in state if name.startswith("layer1.0.conv")}
         blocks = len({tuple(n.split(".")[:2]) for n in state if n.startswith("layer")})
+        wide = f", width {int(stem.shape[0])}" if int(stem.shape[0]) != _USUAL_WIDTH else ""
         small = ", 3x3 stem" if int(stem.shape[3]) == 3 else ""
-        return f"ResNet-{len(kinds) * blocks + 2}, width {int(stem.shape[0])}{small}"
+        return f"ResNet-{len(kinds) * blocks + 2}{wide}{small}"
     return "an architecture of its own"
 
 
@@ -157,14 +161,42 @@ def _geometry(found: VectorGeometry) -> dict[str, Any]:
 
 def _commands(checkpoint: Checkpoint) -> list[tuple[str, list[str]]]:
     path, data = str(checkpoint.path), checkpoint.data or _IMAGES
+    if not _known(checkpoint):
+        embedded = ["nemd", "analyze", "embeddings.npz"]
+        return [("nemd cannot run this encoder. Embed images with its own code, then:", embedded)]
     analyze = ["nemd", "analyze", path, "--data", data]
-    found = [(f"is the {checkpoint.branch().default_layer} collapsing?", analyze)]
+    layer = checkpoint.branch().default_layer
+    found = [(f"Is it collapsing? Measured at the {layer}, with prototypes by k-means:", analyze)]
     if checkpoint.prototypes:
-        found.append(("with its own prototypes", [*analyze, "--prototypes", "own"]))
+        found.append(("The same with its own prototypes:", [*analyze, "--prototypes", "own"]))
     others = [name for name in checkpoint.branches if name != checkpoint.default_branch]
     if others:
-        found.append((f"the {others[0]} encoder instead", [*analyze, "--branch", others[0]]))
-    layer = next((layer for layer in checkpoint.branch().layers), "backbone")
-    embed = ["nemd", "embed", path, "--data", data, "--layer", layer, "--out", "embeddings.npz"]
-    found.append((f"embeddings of the {layer}, for your own tools", embed))
+        found.append((f"The {others[0]} encoder instead:", [*analyze, "--branch", others[0]]))
+    embed = ["nemd", "embed", path, "--data", data, "--out", "embeddings.npz"]
+    found.append(("Features of the backbone, for your own tools:", embed))
+    if _like_simclr(checkpoint):
+        named = ["nemd", "inspect", path, "--layout", _SIMCLR]
+        found.append(("If it is SimCLR's, converted, which looks the same in this format:", named))
     return found
+
+
+def _like_simclr(checkpoint: Checkpoint) -> bool:
+    """Whether simclr-converter's file would look the same, now that the order of names is lost."""
+    return (
+        checkpoint.layout == "resnet"
+        and checkpoint.container in ("safetensors", "folder")
+        and _encoder(checkpoint.branch().backbone) == "ResNet-50"
+        and checkpoint.branch().head("classifier") is not None
+    )
+
+
+def _known(checkpoint: Checkpoint) -> bool:
+    """Whether the default branch's encoder can be built; shapes alone decide, nothing is run."""
+    number = checkpoint.settings.get("num_attention_heads")
+    try:
+        backbone_from_state_dict(
+            checkpoint.branch().backbone, number if isinstance(number, int) and number > 0 else None
+        )
+    except InputError:
+        return False
+    return True

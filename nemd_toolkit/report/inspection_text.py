@@ -1,7 +1,7 @@
 """An inspection as text for a terminal, 80 columns wide: what it is, what it holds, what to do."""
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nemd_toolkit.checkpoints import shown
@@ -35,7 +35,7 @@ def inspection_lines(document: Mapping[str, Any]) -> list[str]:
         *_wrapped(shown(document["source"]), 0),
         *_wrapped(f"Recognised as {shown(document['title'])}.", 0),
         "",
-        *_beside("layout", f"{document['layout']}, since {shown(document['why'])}"),
+        *_beside("layout", f"{document['layout']}, since {document['why']}"),
         *_beside("file", _file(document)),
     ]
     lines += _trained(document)
@@ -45,15 +45,16 @@ def inspection_lines(document: Mapping[str, Any]) -> list[str]:
     if names:
         more = f" and {len(names) - 6} more" if names[6:] else ""
         listed = ", ".join(shown(name) for name in names[:6])
-        lines += _beside("not run", f"{listed}{more}: read as names, never executed")
+        lines += _beside("not run", f"{listed}{more}: kept as names, never executed")
     if document["prototypes"]:
         for own in document["prototypes"]:
             lines += ["", *_prototypes(own, len(document["branches"]))]
+        lines += ["", *_wrapped(_blind(document["prototypes"]), 0)]
     else:
         lines += _beside("prototypes", "none of its own; `nemd analyze` finds some by k-means")
     lines += ["", "What you can do with it:"]
     for entry in document["commands"]:
-        lines += [f"  # {entry['purpose']}", f"  {shown(entry['command'])}"]
+        lines += ["", f"  {entry['purpose']}", f"    {entry['command']}"]
     return lines
 
 
@@ -100,20 +101,22 @@ def _trained(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _encoders(document: Mapping[str, Any]) -> Iterator[str]:
     branches = document["branches"]
-    default = document["default_branch"]
+    default, first = document["default_branch"], ""
     ordered = {default: branches[default], **branches}
     several = len(branches) > 1
     for number, (name, branch) in enumerate(ordered.items()):
         heads = "".join(
-            f", {shown(layer)}{'' if width is None else f' of {width:,}'}"
+            f", {shown(layer)}{'' if width is None else f' ({width:,} wide)'}"
             for layer, width in branch["heads"].items()
         )
         which = f"{shown(name)}: " if several else ""
-        size = f"{_millions(branch['parameters'])} parameters"
-        analysed = f"; its {branch['default_layer']} is what is analysed"
-        text = f"{which}{branch['encoder']}, {size}{heads}{'' if number else analysed}"
+        body = f"{branch['encoder']}, {_millions(branch['parameters'])} parameters"
+        if number and body == first:
+            body = "the same"
+        first = body if number == 0 else first
+        analysed = "" if number else f". Analysed by default: its {branch['default_layer']}"
         word = "encoders" if several else "encoder"
-        yield from _beside("" if number else word, text)
+        yield from _beside("" if number else word, f"{which}{body}{heads}{analysed}")
 
 
 def _millions(count: int) -> str:
@@ -126,7 +129,7 @@ def _prototypes(own: Mapping[str, Any], branches: int) -> Iterator[str]:
     bias = ", with a bias" if own["bias"] else ""
     yield from _wrapped(
         f"Its own prototypes{of if branches > 1 else ''}: {own['k']:,} of dimension {own['dim']}, "
-        f"compared with the {shown(own['layer'])} ({shown(own['name'])}){bias}.",
+        f"compared with the {shown(own['layer'])}'s output ({shown(own['name'])}){bias}.",
         0,
     )
     if not own["finite"]:
@@ -151,13 +154,19 @@ def _judged(own: Mapping[str, Any]) -> Iterator[str]:
         if finding["measured"]:
             name = f"{MARKS[finding['status']]} {finding['code']} {finding['name']}"
             yield from _item(f"{name}: {finding['message']}")
-    blind = [f"{f['code']} {f['name']}" for f in own["findings"] if not f["measured"]]
-    yield from _item(
-        f"{MARKS['not_applicable']} {' and '.join(blind)} are about samples, which vectors alone "
-        "do not show; the command with --prototypes own does."
-    )
     for code in verdict["codes"]:
-        yield f"  See also: nemd explain {code}"
+        yield f"  What {code} means, and what to do:  nemd explain {code}"
+
+
+def _blind(sets: Sequence[Mapping[str, Any]]) -> str:
+    """Say what vectors alone cannot show, and where it is shown."""
+    findings = next((own["findings"] for own in sets if own["findings"]), ())
+    blind = [f"{f['name']} ({f['code']})" for f in findings if not f["measured"]]
+    what = " and ".join(blind) or "coagulation and dead prototypes"
+    return (
+        f"Vectors alone cannot show {what}: these are about the samples around prototypes. The "
+        "command below with --prototypes own measures them."
+    )
 
 
 def _item(text: str) -> list[str]:
@@ -166,11 +175,10 @@ def _item(text: str) -> list[str]:
 
 
 def _image(image: Mapping[str, Any]) -> str:
-    size = "of any size" if image["size"] is None else "of {}x{}".format(*image["size"])
-    resize = f", cut from a shorter side of {image['resize']}" if image["resize"] else ""
-    mean = ", ".join(f"{value:.3g}" for value in image["mean"])
-    std = ", ".join(f"{value:.3g}" for value in image["std"])
-    scaled = f"less mean {mean} over std {std}"
+    size = "any size" if image["size"] is None else "{}x{}".format(*image["size"])
+    resize = f" (the centre, of a shorter side of {image['resize']})" if image["resize"] else ""
+    mean, std = (" ".join(f"{value:.3g}" for value in image[name]) for name in ("mean", "std"))
+    scaled = f"mean {mean}, std {std}"
     if not any(image["mean"]) and {*image["std"]} == {1.0}:
         scaled = "pixels in [0, 1] as they are"
     told = "" if image["mean_and_std_told"] else " (the usual ones; the file does not say)"

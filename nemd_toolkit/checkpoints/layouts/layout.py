@@ -83,11 +83,11 @@ class Layout:
     any_size: bool = False  # positions are interpolated: a ViT's grid does not tell the size
     told: Callable[[State], bool] | None = None  # what marks cannot say
 
-    def fits(self, state: State) -> bool:
-        """Whether these are the names of this layout."""
+    def fits(self, state: State, *, named: bool = False) -> bool:
+        """Whether these are the names of this layout; `told` is not asked where it was named."""
         found = all(_holds(state, mark) for mark in self.marks)
         found = found and not any(_holds(state, mark) for mark in self.absent)
-        return found and (self.told is None or self.told(state))
+        return found and (named or self.told is None or self.told(state))
 
     def branches(self, state: State) -> dict[str, Branch]:
         """Take the branches that the file holds."""
