@@ -15,7 +15,7 @@ from nemd_toolkit.report.inspection_text import inspection_lines
 from tests.layouts.original import Original
 from tests.layouts.original_frameworks import ORIGINALS
 
-__all__ = ["inspected"]
+__all__ = ["OUT", "inspected"]
 
 OUT = Path(__file__).parents[1] / "reports" / "checkpoints" / "inspect.md"
 HEAD = """# What `nemd inspect` says

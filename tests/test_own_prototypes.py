@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nemd_toolkit import Embeddings, prototypes_from_checkpoint
+from nemd_toolkit import Embeddings, analyze, prototypes_from_checkpoint
 from nemd_toolkit.checkpoints import read_checkpoint
 from nemd_toolkit.errors import InputError
 from tests.layouts.framework_modules import dino_head, effective, joined, lightning, linear, vit
@@ -65,3 +65,11 @@ def test_a_checkpoint_without_prototypes_says_so(tmp_path):
     found = read_checkpoint(save(encoder(0), tmp_path / "a.pt"))
     with pytest.raises(InputError, match="got none in it; give numbers for k-means"):
         prototypes_from_checkpoint(found, Embeddings(torch.eye(6)))
+
+
+def test_without_images_the_error_points_to_what_vectors_alone_show(tmp_path):
+    with_prototypes = save(ours(), tmp_path / "last.pt")
+    with pytest.raises(InputError, match=r"--data folder:DIR; without images, nemd inspect .*last"):
+        analyze(with_prototypes)
+    with pytest.raises(InputError, match=r"--data folder:DIR$"):
+        analyze(save(encoder(0), tmp_path / "a.pt"))
