@@ -1,7 +1,7 @@
 """How many directions repeat an earlier one, at several distances, a block of rows at a time."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 __all__ = ["EPSILONS", "DuplicateCurve"]
 
@@ -35,11 +35,18 @@ class DuplicateCurve:
         near = cosines >= 1 - EPSILONS[-1] - _ROUNDING
         near[:, start:] = np.tril(near[:, start:], -1)  # earlier rows of the block itself
         rows = np.flatnonzero(near.any(axis=1))  # few, so what follows is quick
+        self.decide(len(cosines), rows, cosines[rows])
+
+    def decide(
+        self, count: int, rows: Int[np.ndarray, " r"], cosines: Float[np.ndarray, "r stop"]
+    ) -> None:
+        """As `add` for the next `count` rows, given only those that have an earlier one near."""
+        start, stop = self._done, self._done + count
         self._kept[:, start:stop] = True
         self._done = stop
         if len(rows) == 0:
             return
-        distances = 1 - cosines[rows]
+        distances = 1 - cosines
         for epsilon, kept in zip(EPSILONS, self._kept, strict=True):
             close = distances <= epsilon
             before = (close[:, :start] & kept[:start]).any(axis=1)

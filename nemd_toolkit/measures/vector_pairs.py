@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.special import betainc
 from torch import Tensor
 
@@ -19,9 +19,10 @@ from nemd_toolkit.progress import bar
 
 __all__ = ["PairNumbers", "compare_all", "uniform_repeats"]
 
-_BLOCK = 8_388_608  # cosines at a time: 64 MB
+_BLOCK = 8_388_608  # cosines at a time: 32 MB
 _MANY = 10_000  # directions whose pairs take more than a second or two: a bar is shown
 _ROUNDING = 1e-14  # squared distances of unit rows below it are 0, as far as float64 tells
+_NEAR = 1 - EPSILONS[-1] - 1e-5  # cosines from which float32 is not enough
 _RARE = 1e-4  # expected share of repeats below which its first order is the share
 
 
@@ -35,34 +36,39 @@ class PairNumbers:
 
 
 def compare_all(unit: Float[Tensor, "k d"]) -> PairNumbers:
-    """Compare every two of at least two unit rows, in float64.
+    """Compare every two of at least two unit rows: in float32, and near ones again in float64.
 
-    KoLeo and uniformity are those of `instance.koleo` and `all_pairs_p_uniform`; distances below
-    1e-7 count as 0, which float32 rows cannot be told from.
+    KoLeo and uniformity are those of `instance.koleo` and `all_pairs_p_uniform` to 1e-6; distances
+    below 1e-7 count as 0, which float32 rows cannot be told from.
 
     >>> found = compare_all(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
     >>> found.koleo, found.uniform
     (-0.6931, 0.0003)
     """
     unit = unit.double()
-    count = len(unit)
+    coarse, count = unit.float(), len(unit)
     step = min(count, max(1, _BLOCK // count))
-    buffer = torch.empty(step * count, dtype=torch.float64)  # one: many would split up the memory
+    buffer = torch.empty(step * count)  # one: many would split up the memory
     highest = torch.full((count,), -torch.inf, dtype=torch.float64)
     curve, total = DuplicateCurve(count), 0.0
     with bar("comparing prototypes", count if count > _MANY else 0) as advance:
         for start in range(0, count, step):
-            some = unit[start : start + step]
-            stop = start + len(some)
-            cosines = buffer[: len(some) * stop].view(len(some), stop)
-            torch.mm(some, unit[:stop].T, out=cosines)
-            curve.add(cosines.numpy())
-            later = torch.ones(len(some), len(some), dtype=torch.bool).triu()
-            cosines[:, start:].masked_fill_(later, -torch.inf)  # earlier rows only: each pair once
-            highest[start:stop] = cosines.amax(1)
-            highest[:stop] = torch.maximum(highest[:stop], cosines.amax(0))
-            total += float(cosines.sub_(1).mul_(4).exp_().sum())  # −2‖x−y‖² = 4(cos − 1)
-            advance(len(some))
+            stop = min(start + step, count)
+            cosines = buffer[: (stop - start) * stop].view(stop - start, stop)
+            torch.mm(coarse[start:stop], coarse[:stop].T, out=cosines)
+            cosines[:, start:].masked_fill_(_later(stop - start), -torch.inf)
+            near = (cosines.amax(1) > _NEAR).nonzero().squeeze(1)
+            exact = unit[start + near] @ unit[:stop].T
+            exact[:, start:].masked_fill_(_later(stop - start)[near], -torch.inf)
+            cosines[near] = -torch.inf
+            curve.decide(stop - start, near.numpy(), exact.numpy())
+            highest[start:stop] = cosines.amax(1).double()
+            highest[start + near] = exact.amax(1)
+            for part in (cosines, exact):
+                if len(part):
+                    highest[:stop] = torch.maximum(highest[:stop], part.amax(0).double())
+                total += float(part.sub_(1).mul_(4).exp_().sum(1).double().sum())
+            advance(stop - start)
     squares = (2 - 2 * highest).clamp_min(0.0)
     squares[squares < _ROUNDING] = 0.0
     return PairNumbers(
@@ -70,6 +76,11 @@ def compare_all(unit: Float[Tensor, "k d"]) -> PairNumbers:
         koleo=float(-(squares.sqrt() + KOLEO_EPSILON).log().mean()),
         uniform=min(1.0, 2 * total / (count * (count - 1))),
     )
+
+
+def _later(rows: int) -> Bool[Tensor, "b b"]:
+    """Columns of a block's own rows that are not before each row: every pair counts once."""
+    return torch.ones(rows, rows, dtype=torch.bool).triu()
 
 
 def uniform_repeats(k: int, d: int, *, seed: int) -> tuple[tuple[float, float], ...]:
