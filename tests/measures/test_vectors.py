@@ -55,7 +55,7 @@ def test_no_matrix_of_all_pairs_is_held():
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # peak = now
     before = memory("VmRSS")
     compare_all(directions)
-    assert memory("VmHWM") - before < 250  # MB; the matrix alone has 1,100
+    assert memory("VmHWM") - before < 400  # MB; the matrix alone has 1,100
 
 
 @pytest.mark.parametrize(("k", "d"), [(3_000, 2), (400, 3), (2_000, 4)])
