@@ -272,11 +272,13 @@ def inspect_command(
     import json
 
     from nemd_toolkit.checkpoints import read_checkpoint
-    from nemd_toolkit.report.inspection import inspection, inspection_lines
+    from nemd_toolkit.report.inspection import inspection
+    from nemd_toolkit.report.inspection_text import inspection_lines
 
     found = read_checkpoint(checkpoint, layout)
     files = checkpoint.rglob("*") if checkpoint.is_dir() else [checkpoint]
-    document = inspection(found, sum(f.stat().st_size for f in files if f.is_file()))
+    with show_progress():
+        document = inspection(found, sum(f.stat().st_size for f in files if f.is_file()))
     if as_json:
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, default=str))
     else:

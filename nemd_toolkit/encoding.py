@@ -163,11 +163,13 @@ def _encoder(checkpoint: Checkpoint, branch: str | None, layer: str) -> Embedder
             f"{layer!r}; choose one of those"
         )
     number = checkpoint.settings.get("num_attention_heads")
+    epsilon = checkpoint.settings.get("layer_norm_eps")
     try:
         backbone = backbone_from_state_dict(
             found.backbone,
             number if isinstance(number, int) and number > 0 else None,
             found.positions,
+            epsilon if isinstance(epsilon, float) and 0 < epsilon < 1 else None,
         )
         heads = [
             (head_from_state_dict(head.state, head.activation), head.normalised)

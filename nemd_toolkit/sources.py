@@ -149,9 +149,14 @@ def _open_checkpoint(
 ) -> Opened:
     if data is None:
         known = f" (it was trained on {checkpoint.data})" if checkpoint.data else ""
+        own = any(branch.prototypes for branch in checkpoint.branches.values())
+        alone = (
+            f"; without images, nemd inspect {checkpoint.path} shows whether the vectors of its "
+            "own prototypes repeat one another or collapse, and no more than that"
+        )
         raise InputError(
             f"{checkpoint.path}: expected images to embed with this checkpoint{known}, got none; "
-            "add for instance --data digits or --data folder:DIR"
+            f"add for instance --data digits or --data folder:DIR{alone if own else ''}"
         )
     if layer is None:
         layer = checkpoint.branch().default_layer

@@ -32,9 +32,13 @@ class Checkpoint:
     image: ImageInfo
     branches: Mapping[str, Branch] = field(repr=False)
     default_branch: str  # the one that prototypes are made from
-    prototypes: tuple[OwnPrototypes, ...] = field(repr=False)
     settings: Mapping[str, object] = field(repr=False)  # hyper-parameters, text and numbers only
     log: TrainingLog | None = field(repr=False, default=None)  # of its training, as far as known
+
+    @property
+    def prototypes(self) -> tuple[OwnPrototypes, ...]:
+        """Own prototypes of the default branch; `branch(name).prototypes` are those of another."""
+        return self.branch().prototypes
 
     def branch(self, name: str | None = None) -> Branch:
         """Give a branch, by default the one that prototypes are made from.
@@ -80,7 +84,6 @@ def checkpoint_from(content: Content, layout: str | None = None) -> Checkpoint:
         image=reading.image,
         branches=reading.branches,
         default_branch=reading.default_branch,
-        prototypes=reading.prototypes,
         settings=reading.settings,
         log=reading.log,
     )

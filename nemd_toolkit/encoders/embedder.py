@@ -50,12 +50,14 @@ def backbone_from_state_dict(
     state: Mapping[str, Tensor],
     attention_heads: int | None = None,
     positions: Positions = "timm",
+    norm_epsilon: float | None = None,
 ) -> Backbone:
     """Build the encoder that these names describe.
 
     A ResNet of torchvision, a ViT of timm, either of transformers, CMC's halves, or AMDIM's
     encoder. `positions` says whose way a ViT's positions go to another grid; names of transformers
-    tell their own. Raises InputError if they are of none, or do not fit together.
+    tell their own. The numbers are a ViT's, which shapes do not tell; by default the usual ones.
+    Raises InputError if the names are of none, or do not fit together.
 
     >>> from nemd_toolkit.encoders import build_resnet
     >>> state = build_resnet("resnet8-tiny", channels=1, head="none").state_dict()
@@ -70,7 +72,7 @@ def backbone_from_state_dict(
         positions = "transformers"
     state = from_transformers(state)
     if "patch_embed.proj.weight" in state or "patch_embed.proj.0.weight" in state:
-        return vit_from_state_dict(state, attention_heads, positions)
+        return vit_from_state_dict(state, attention_heads, positions, norm_epsilon)
     if "conv1.weight" in state:
         return resnet_from_state_dict(state)
     some = ", ".join(list(state)[:3]) or "no keys"

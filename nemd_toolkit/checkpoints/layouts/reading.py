@@ -69,7 +69,8 @@ def read_layout(content: Content, wanted: str | None = None) -> Reading:
     if ours is not None and wanted in (None, FORMAT):
         return _completed(ours, content)
     for layout in _candidates(wanted, content):
-        branches = layout.branches(state) if layout.fits(state) else {}
+        fits = layout.fits(state, named=wanted is not None)
+        branches = layout.branches(state) if fits else {}
         if branches:
             return _completed(_reading(layout, state, branches), content)
     raise UnknownLayout(
@@ -102,17 +103,17 @@ def _default(layout: Layout, branches: Mapping[str, Branch]) -> str:
 
 def _reading(layout: Layout, state: State, branches: Mapping[str, Branch]) -> Reading:
     default = _default(layout, branches)
-    marks = " and ".join(f"{mark}*" if mark.endswith(".") else mark for mark in layout.marks)
+    *marks, last = (f"{mark}*" if mark.endswith(".") else mark for mark in layout.marks)
+    names = f"{', '.join(marks)} and {last}" if marks else last
     return Reading(
         layout=layout.name,
         title=layout.title,
-        why=f"it holds {marks}{_left_out(layout, state, branches)}",
+        why=f"it holds {names}{_left_out(layout, state, branches)}",
         image=fitted(
             layout.image, branches[default].backbone, small=layout.small, any_size=layout.any_size
         ),
         branches=branches,
         default_branch=default,
-        prototypes=layout.own_prototypes(state),
     )
 
 
@@ -120,12 +121,14 @@ def _left_out(layout: Layout, state: State, branches: Mapping[str, Branch]) -> s
     parts = [part for b in branches.values() for part in (b.backbone, *(h.state for h in b.heads))]
     taken = {id(value) for part in parts for value in part.values()}
     heads = [at for part in layout.parts.values() for at in part.heads]
-    whole = [at.prefix for at in heads] + [at.prefix for at in layout.prototypes]
-    whole += [
-        prefix for at in heads for prefix in at.then
-    ]  # some are rewritten, so they are not found again
+    whole = [at.prefix for at in heads]
+    whole += [at.prefix for part in layout.parts.values() for at in part.prototypes]
+    # some are rewritten, so they are not found again
+    whole += [prefix for at in heads for prefix in at.then]
     left = [k for k, v in state.items() if id(v) not in taken and not k.startswith(tuple(whole))]
-    return f"; {len(left)} other entries are left out" if left else ""
+    if not left:
+        return ""
+    return "; 1 other entry is left out" if len(left) == 1 else f"; {len(left)} others are left out"
 
 
 def _completed(reading: Reading, content: Content) -> Reading:
