@@ -28,7 +28,9 @@ Kind = Literal["resnet", "small", "vit", "transformers"]
 class Way:
     """From images to a layer, by the original's own modules."""
 
-    body: dict[str, torch.Tensor]
+    body: dict[str, torch.Tensor] = field(default_factory=dict)
+    network: nn.Module | None = None  # the authors' own, where no library has it
+    side: int = 64  # of images that it takes
     head: nn.Module = field(default_factory=nn.Identity)
     layer: str = "projector"  # that the head gives; the backbone without one
     kind: Kind = "resnet"

@@ -19,6 +19,7 @@ from tests.layouts.original import (
     transformers_resnet,
     vit,
 )
+from tests.layouts.original_special import SPECIAL
 from tests.layouts.original_systems import SYSTEMS, pair, state_of
 from tests.layouts.test_folders import folder_state
 from tests.layouts.test_lightly_vissl import TORCHVISION, children, classy
@@ -259,4 +260,4 @@ FRAMEWORKS = {
     "vit": lambda: network(vit(0), "vit"),
     "resnet": lambda: network(resnet(0), "resnet"),
 }
-ORIGINALS = SYSTEMS | FRAMEWORKS  # by layout
+ORIGINALS = SYSTEMS | SPECIAL | FRAMEWORKS  # by layout

@@ -21,9 +21,6 @@ from tests.layouts.sources import (
     OPTIMIZER,
     LinearAverage,
     NCEAverage,
-    amdim_encoder,
-    amdim_evaluator,
-    half_alexnet,
     options,
     sequential,
 )
@@ -241,24 +238,6 @@ def swav(several=False):
     return Original(data=data, ways={"encoder": way}, prototypes={"encoder": vectors})
 
 
-def cmc():
-    halves = joined(l_to_ab=half_alexnet(0, 1), ab_to_l=half_alexnet(1, 2))
-    data = {
-        "opt": options(model="alexnet", view="Lab", amp=False),
-        "model": under(halves, "encoder.module."),
-        "contrast": {"memory_l": torch.ones(12, DIM), "memory_ab": torch.ones(12, DIM)},
-        "epoch": 240,
-    }
-    return Original(data=data, ways={})
-
-
-def amdim():
-    state = joined(encoder__module=amdim_encoder(128), evaluator=amdim_evaluator())
-    settings = {"ndf": 8, "n_rkhs": 64, "n_depth": 1, "encoder_size": 128}
-    data = {"model": state, "hyperparams": settings, "cursor": {"info_epoch": 150}}
-    return Original(data=data, ways={})
-
-
 def simsiam():
     """Its sixth layer keeps a bias that is fixed to zero."""
     head = mlp(1, FEATURES, FEATURES, FEATURES, DIM, bias=False, last_norm=True)
@@ -353,8 +332,6 @@ SYSTEMS = {
     "bl0/simclr": lambda: pic("encoder"),
     "swav": swav,
     "deepcluster-v2": lambda: swav(several=True),
-    "cmc": cmc,
-    "amdim": amdim,
     "simsiam": simsiam,
     "byol/lucidrains": lucidrains,
     "byol/yaox12": yaox12,
