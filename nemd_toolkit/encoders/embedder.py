@@ -1,6 +1,7 @@
 """A backbone and the heads on the way to one layer, as one module from images to embeddings."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -12,7 +13,19 @@ from nemd_toolkit.encoders.resnet import ResNet
 from nemd_toolkit.encoders.vit import VisionTransformer, vit_from_state_dict
 from nemd_toolkit.errors import InputError
 
-__all__ = ["Embedder", "backbone_from_state_dict"]
+__all__ = ["Backbone", "Embedder", "backbone_from_state_dict", "names_left_out"]
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """What makes one row of features of each image."""
+
+    @property
+    def channels(self) -> int:
+        """Of the images."""
+
+    def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """Features, pooled over the image; not normalised."""
 
 
 class Embedder(nn.Module):
@@ -20,7 +33,7 @@ class Embedder(nn.Module):
 
     def __init__(
         self,
-        backbone: ResNet | VisionTransformer,
+        backbone: Backbone,
         heads: Sequence[tuple[nn.Module, bool]] = (),
     ) -> None:
         """`heads` in their order, each with whether its output is normalised for the next."""
@@ -28,12 +41,20 @@ class Embedder(nn.Module):
         self.backbone = backbone
         self.heads = nn.ModuleList(head for head, _ in heads)
         self.normalised = tuple(normalised for _, normalised in heads)
-        vit = isinstance(backbone, VisionTransformer)
-        self.channels: int = backbone.channels if vit else backbone.shape.channels  # type: ignore[assignment,union-attr]
+        self.channels = backbone.channels
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
-        """Rows of the layer that the last head gives, or of the backbone."""
+        """Rows of the layer that the last head gives, or of the backbone.
+
+        Raises InputError if the backbone's rows are not as wide as the first head expects.
+        """
         rows = self.backbone.features(x)
+        width = _width(self.heads)
+        if width not in (None, rows.shape[1]):
+            raise InputError(
+                f"layer: expected features of width {width} for the head, got {rows.shape[1]} from "
+                "the encoder; take --layer backbone, or the encoder that the head was trained on"
+            )
         for number, head in enumerate(self.heads):
             if number and self.normalised[number - 1]:
                 rows = F.normalize(rows, dim=1)
@@ -61,5 +82,22 @@ def backbone_from_state_dict(
     some = ", ".join(list(state)[:3]) or "no keys"
     raise InputError(
         "encoder: expected a ResNet with torchvision's names or a ViT with timm's, got "
-        f"{some}; embed the images yourself and give the embeddings"
+        f"{some}; give the network with --encoder, or embed the images yourself"
     )
+
+
+def names_left_out(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Names that `backbone_from_state_dict` does without: a pooler's and mask tokens.
+
+    >>> import torch
+    >>> names_left_out({"mask_token": torch.ones(1), "conv1.weight": torch.ones(1)})
+    ('mask_token',)
+    """
+    tokens = ("mask_token", "embeddings.mask_token")
+    return tuple(name for name in state if name.startswith("pooler.") or name in tokens)
+
+
+def _width(heads: nn.ModuleList) -> int | None:
+    """Give the number of inputs of the first linear layer on the way."""
+    layers = (part for part in heads.modules() if isinstance(part, nn.Linear))
+    return next((layer.in_features for layer in layers), None)

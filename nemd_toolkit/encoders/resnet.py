@@ -84,6 +84,11 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):  # as torchvision does, after He et al. 2015
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    @property
+    def channels(self) -> int:
+        """Of the images it takes."""
+        return self.shape.channels
+
     def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b f"]:
         """Backbone output, averaged over the image; not normalised."""
         x = F.relu(self.bn1(self.conv1(x)))

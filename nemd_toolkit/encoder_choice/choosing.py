@@ -1,0 +1,213 @@
+"""From a checkpoint's branch, and perhaps an encoder that the user gives, to a network to embed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from nemd_toolkit.checkpoints import STATE_DICT, Branch, Checkpoint, ImageInfo, State, channelled
+from nemd_toolkit.encoder_choice.awaiting import Awaiting, Encoder
+from nemd_toolkit.encoder_choice.given import GivenEncoder, channels_of
+from nemd_toolkit.encoder_choice.loading import LoadReport, prefixes_that_fit
+from nemd_toolkit.encoder_choice.of_caller import callers_encoder, imported_encoder
+from nemd_toolkit.encoder_choice.of_timm import timm_encoder
+from nemd_toolkit.encoder_choice.of_torchvision import torchvision_encoder
+from nemd_toolkit.encoder_choice.of_transformers import transformers_encoder
+from nemd_toolkit.encoders import (
+    Backbone,
+    Embedder,
+    backbone_from_state_dict,
+    head_from_state_dict,
+    names_left_out,
+)
+from nemd_toolkit.errors import InputError
+
+__all__ = ["Chosen", "choose_encoder"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """An encoder with its weights, and what there is to say of it."""
+
+    net: Embedder
+    loaded: LoadReport
+    image: ImageInfo  # what it expects
+    branch: str
+    encoder: str | None  # that the user gave, as a report names it
+    version: str | None  # of the code behind that; None: nobody knows it
+
+
+def choose_encoder(
+    checkpoint: Checkpoint, layer: str, branch: str | None = None, encoder: Encoder | None = None
+) -> Chosen:
+    """Build what leads from images to the layer, of this branch.
+
+    Without `encoder` it is the ResNet or ViT that the checkpoint's names describe. One that is
+    given takes the backbone's place and gets its weights; heads follow as the layer asks. Raises
+    InputError for unknown branches and layers, and for weights that do not fit.
+    """
+    if encoder is None:
+        found = _branch(checkpoint, branch, layer)
+        return Chosen(
+            net=_embedder(checkpoint, _own(checkpoint, found), found, layer),
+            loaded=_own_report(found, layer),
+            image=checkpoint.image,
+            branch=branch or checkpoint.default_branch,
+            encoder=None,
+            version="",
+        )
+    awaiting = _awaiting(encoder, _channels(checkpoint), checkpoint.tensors)
+    checkpoint = _split(checkpoint, awaiting, branch)
+    found = _branch(checkpoint, branch, layer)
+    try:
+        rows, loaded = awaiting.load(_fitting(checkpoint, awaiting, found, layer, branch))
+    except InputError as error:
+        raise InputError(f"{checkpoint.path}: {error}") from error.__cause__
+    image = _image(checkpoint, awaiting)
+    channels = channels_of(awaiting.module, image.channels)
+    if checkpoint.layout == STATE_DICT.name:
+        image = channelled(image, channels)
+    return Chosen(
+        net=_embedder(checkpoint, GivenEncoder(rows, channels), found, layer),
+        loaded=loaded,
+        image=image,
+        branch=branch or checkpoint.default_branch,
+        encoder=awaiting.described,
+        version=awaiting.version,
+    )
+
+
+def _branch(checkpoint: Checkpoint, branch: str | None, layer: str) -> Branch:
+    found = checkpoint.branch(branch)
+    if layer not in found.layers:
+        raise InputError(
+            f"{checkpoint.path}: expected one of the layers {', '.join(found.layers)}, got "
+            f"{layer!r}; choose one of those"
+        )
+    return found
+
+
+def _own(checkpoint: Checkpoint, found: Branch) -> Backbone:
+    number = checkpoint.settings.get("num_attention_heads")
+    heads = number if isinstance(number, int) and number > 0 else None
+    try:
+        return backbone_from_state_dict(found.backbone, heads)
+    except InputError as error:
+        raise InputError(f"{checkpoint.path}: {error}") from None
+
+
+def _own_report(found: Branch, layer: str) -> LoadReport:
+    """All of the backbone's own is loaded, or it was refused before."""
+    way, useless = found.way_to(layer), set(names_left_out(found.backbone))
+    heads = {head: [f"{head.layer}.{name}" for name in head.state] for head in found.heads}
+    return LoadReport(
+        matched=(
+            *(name for name in found.backbone if name not in useless),
+            *(name for head in way for name in heads[head]),
+        ),
+        ignored=(
+            *(name for name in found.backbone if name in useless),
+            *(name for head, names in heads.items() if head not in way for name in names),
+        ),
+    )
+
+
+def _embedder(checkpoint: Checkpoint, backbone: Backbone, found: Branch, layer: str) -> Embedder:
+    try:
+        heads = [
+            (head_from_state_dict(head.state, head.activation), head.normalised)
+            for head in found.way_to(layer)
+        ]
+    except InputError as error:
+        raise InputError(f"{checkpoint.path}: {error}") from None
+    return Embedder(backbone, heads).eval()
+
+
+def _awaiting(encoder: Encoder, channels: int, state: State) -> Awaiting:
+    if not isinstance(encoder, str):
+        return callers_encoder(encoder)
+    library, _, name = encoder.partition(":")
+    if not library or not name:
+        raise InputError(
+            "encoder: expected timm:NAME, torchvision:NAME, transformers:DIR or "
+            f"package.module:function, got {encoder!r}; write one of those"
+        )
+    if library == "timm":
+        return timm_encoder(name, channels)
+    if library == "torchvision":
+        return torchvision_encoder(name)
+    if library == "transformers":
+        return transformers_encoder(name, state)
+    return imported_encoder(encoder)
+
+
+def _channels(checkpoint: Checkpoint) -> int:
+    """Channels of the images, as the layout knows them or the first convolution tells."""
+    if checkpoint.layout != STATE_DICT.name:
+        return checkpoint.image.channels
+    kernels = [int(v.shape[1]) for v in checkpoint.tensors.values() if v.ndim == 4]
+    return kernels[0] if kernels and kernels[0] else checkpoint.image.channels
+
+
+def _split(checkpoint: Checkpoint, awaiting: Awaiting, branch: str | None) -> Checkpoint:
+    """Find the encoders in a file of no known layout: beginnings behind which the names fit.
+
+    Raises InputError if there are several and none of them is chosen.
+    """
+    if checkpoint.layout != STATE_DICT.name or awaiting.module is None:
+        return checkpoint
+    names = _names(awaiting)
+    prefixes = prefixes_that_fit(names, checkpoint.tensors)
+    states = {prefix: _below(checkpoint.tensors, prefix) for prefix in prefixes}
+    if not states:
+        return checkpoint
+    likely = 2 * len(names & next(iter(states.values())).keys()) >= len(names)
+    if len(states) == 1 or not likely:
+        return replace(
+            checkpoint, branches={"encoder": Branch(backbone=states[min(states, key=len)])}
+        )
+    branches = {prefix.rstrip("."): Branch(backbone=state) for prefix, state in states.items()}
+    if branch is None:
+        raise InputError(
+            f"{checkpoint.path}: expected the branch to embed with, since this encoder fits "
+            f"{', '.join(branches)} alike, got none; choose one with --branch"
+        )
+    return replace(checkpoint, branches=branches, default_branch=next(iter(branches)))
+
+
+def _fitting(
+    checkpoint: Checkpoint, awaiting: Awaiting, found: Branch, layer: str, branch: str | None
+) -> State:
+    """Choose the tensors whose names fit best: the branch's backbone, or with its head, or all.
+
+    An encoder with its own head can only be meant where no head is to follow.
+    """
+    if awaiting.module is None:
+        return {}
+    names = _names(awaiting)
+    states = [found.backbone] + ([found.state] if layer == "backbone" else [])
+    candidates: list[State] = [
+        _below(state, prefix) for state in states for prefix in prefixes_that_fit(names, state)[:1]
+    ]
+    if layer == "backbone" and branch is None:
+        candidates.append(checkpoint.tensors)
+    return max(candidates, key=lambda state: len(names & state.keys()), default=found.backbone)
+
+
+def _image(checkpoint: Checkpoint, awaiting: Awaiting) -> ImageInfo:
+    """Believe the layout, and the library where the layout knows only what is usual."""
+    image = checkpoint.image
+    if image.normalised or awaiting.image is None:
+        return image
+    told = channelled(awaiting.image(image), image.channels)
+    if checkpoint.layout == STATE_DICT.name or told.size == image.size:
+        return told
+    return replace(image, mean=told.mean, std=told.std, normalised=True)
+
+
+def _names(awaiting: Awaiting) -> set[str]:
+    return set() if awaiting.module is None else set(awaiting.module.state_dict())
+
+
+def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
