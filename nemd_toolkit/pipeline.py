@@ -104,12 +104,8 @@ def analyze(
     findings = _judged(measures, limits, reference)
     findings = ignore_codes(findings, ignored)
     against = reference[0] if reference else None
-    options = {
-        "--layout": layout,
-        "--encoder": encoder if encoder is None or isinstance(encoder, str) else "ENCODER",
-        "--ignore": ",".join(ignored) or None,
-        "--baseline": against.file if against else None,
-    }
+    options = {"--layout": layout, "--encoder": _word(encoder), "--ignore": ",".join(ignored)}
+    options |= {"--baseline": against.file if against else None}
     return Analysis(
         measures=measures,
         findings=findings,
@@ -153,6 +149,11 @@ def parse_prototypes(text: str | None) -> tuple[Prototyping, ...] | None:
 def versions() -> dict[str, str]:
     """Versions of what the numbers rest on."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def _word(encoder: Encoder | None) -> str | None:
+    """Give the encoder for a command line, which only a name can be on."""
+    return encoder if encoder is None or isinstance(encoder, str) else "ENCODER"
 
 
 def _provenance(
@@ -302,5 +303,5 @@ def _command(
     if opened.checkpoint is not None:
         options |= {"--split": split, "--device": device}
     for option, value in (options | dict(judging)).items():
-        words += [] if value is None else [option, value]
+        words += [option, value] if value else []
     return shlex.join(words)

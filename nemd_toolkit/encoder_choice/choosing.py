@@ -56,7 +56,7 @@ def choose_encoder(
             encoder=None,
             version="",
         )
-    awaiting = _awaiting(encoder, _channels(checkpoint), checkpoint.tensors)
+    awaiting = _awaiting(encoder, checkpoint.image.channels, checkpoint.tensors)
     checkpoint = _split(checkpoint, awaiting, branch)
     found = _branch(checkpoint, branch, layer)
     try:
@@ -133,20 +133,12 @@ def _awaiting(encoder: Encoder, channels: int, state: State) -> Awaiting:
             f"package.module:function, got {encoder!r}; write one of those"
         )
     if library == "timm":
-        return timm_encoder(name, channels)
+        return timm_encoder(name, channels, state)
     if library == "torchvision":
         return torchvision_encoder(name)
     if library == "transformers":
         return transformers_encoder(name, state)
     return imported_encoder(encoder)
-
-
-def _channels(checkpoint: Checkpoint) -> int:
-    """Channels of the images, as the layout knows them or the first convolution tells."""
-    if checkpoint.layout != STATE_DICT.name:
-        return checkpoint.image.channels
-    kernels = [int(v.shape[1]) for v in checkpoint.tensors.values() if v.ndim == 4]
-    return kernels[0] if kernels and kernels[0] else checkpoint.image.channels
 
 
 def _split(checkpoint: Checkpoint, awaiting: Awaiting, branch: str | None) -> Checkpoint:
@@ -156,23 +148,26 @@ def _split(checkpoint: Checkpoint, awaiting: Awaiting, branch: str | None) -> Ch
     """
     if checkpoint.layout != STATE_DICT.name or awaiting.module is None:
         return checkpoint
-    names = _names(awaiting)
-    prefixes = prefixes_that_fit(names, checkpoint.tensors)
+    own = awaiting.module.state_dict()
+    prefixes = prefixes_that_fit(own, checkpoint.tensors)
     states = {prefix: _below(checkpoint.tensors, prefix) for prefix in prefixes}
+    if len(states) > 1 and _likely(own, states[prefixes[0]]):
+        branches = {prefix.rstrip("."): Branch(backbone=state) for prefix, state in states.items()}
+        if branch is None:
+            raise InputError(
+                f"{checkpoint.path}: expected the branch to embed with, since this encoder fits "
+                f"{', '.join(branches)} alike, got none; choose one with --branch"
+            )
+        return replace(checkpoint, branches=branches, default_branch=next(iter(branches)))
     if not states:
         return checkpoint
-    likely = 2 * len(names & next(iter(states.values())).keys()) >= len(names)
-    if len(states) == 1 or not likely:
-        return replace(
-            checkpoint, branches={"encoder": Branch(backbone=states[min(states, key=len)])}
-        )
-    branches = {prefix.rstrip("."): Branch(backbone=state) for prefix, state in states.items()}
-    if branch is None:
-        raise InputError(
-            f"{checkpoint.path}: expected the branch to embed with, since this encoder fits "
-            f"{', '.join(branches)} alike, got none; choose one with --branch"
-        )
-    return replace(checkpoint, branches=branches, default_branch=next(iter(branches)))
+    return replace(checkpoint, branches={"encoder": Branch(backbone=states[min(states, key=len)])})
+
+
+def _likely(own: State, state: State) -> bool:
+    """Whether half of an encoder is here; a few names such as norm.bias fit anywhere."""
+    fitting = [k for k, value in own.items() if k in state and state[k].shape == value.shape]
+    return 2 * len(fitting) >= len(own)
 
 
 def _fitting(
@@ -184,14 +179,14 @@ def _fitting(
     """
     if awaiting.module is None:
         return {}
-    names = _names(awaiting)
+    own = awaiting.module.state_dict()
     states = [found.backbone] + ([found.state] if layer == "backbone" else [])
     candidates: list[State] = [
-        _below(state, prefix) for state in states for prefix in prefixes_that_fit(names, state)[:1]
+        _below(state, prefix) for state in states for prefix in prefixes_that_fit(own, state)[:1]
     ]
     if layer == "backbone" and branch is None:
         candidates.append(checkpoint.tensors)
-    return max(candidates, key=lambda state: len(names & state.keys()), default=found.backbone)
+    return max(candidates, key=lambda state: len(own.keys() & state.keys()), default=found.backbone)
 
 
 def _image(checkpoint: Checkpoint, awaiting: Awaiting) -> ImageInfo:
@@ -203,10 +198,6 @@ def _image(checkpoint: Checkpoint, awaiting: Awaiting) -> ImageInfo:
     if checkpoint.layout == STATE_DICT.name or told.size == image.size:
         return told
     return replace(image, mean=told.mean, std=told.std, normalised=True)
-
-
-def _names(awaiting: Awaiting) -> set[str]:
-    return set() if awaiting.module is None else set(awaiting.module.state_dict())
 
 
 def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

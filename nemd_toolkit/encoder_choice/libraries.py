@@ -14,9 +14,6 @@ from nemd_toolkit.errors import InputError
 
 __all__ = ["imported", "quiet", "unknown_name"]
 
-# torchvision's build does not fit torch's: its compiled operators are missing
-_UNFIT = "operator torchvision::nms does not exist"
-
 
 def imported(name: str) -> Any:
     """Import a library. Raises InputError, naming the extra, where it is missing or broken.
@@ -64,11 +61,12 @@ def unknown_name(library: str, name: str, near: list[str]) -> InputError:
 
 
 def _broken(name: str, error: Exception) -> InputError:
-    if _UNFIT in str(error) or "torchvision" in str(error):
+    if "torchvision" in str(error):  # such as: operator torchvision::nms does not exist
+        needs = "" if name == "torchvision" else f", which {name} needs"
         return InputError(
-            f"encoder: expected a torchvision built for torch {torch.__version__}, which {name} "
-            f"needs, got another ({shown(error)}); install torch and torchvision together, from "
-            "the same place"
+            f"encoder: expected a torchvision built for torch {torch.__version__}{needs}, got one "
+            f"that does not import ({shown(error)}); install torch and torchvision together, from "
+            f"the same place, with pip install 'nemd-toolkit[{name}]'"
         )
     return InputError(
         f"encoder: expected {name} to import, got {type(error).__name__} ({shown(error)}); "

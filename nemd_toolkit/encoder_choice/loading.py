@@ -125,24 +125,29 @@ def report_of(
     )
 
 
-def prefixes_that_fit(names: Collection[str], state: State) -> tuple[str, ...]:
-    """Beginnings of the state's names behind which most of `names` stand; several if equally many.
+def prefixes_that_fit(own: State, state: State) -> tuple[str, ...]:
+    """Beginnings of the state's names behind which most of an encoder's own names stand.
 
-    None if no name of the state ends with one of `names`.
+    Of those, the ones with most of its shapes; several if they are alike in both, none if no name
+    of the state ends with one of the encoder's.
 
     >>> import torch
     >>> one = torch.ones(1)
-    >>> prefixes_that_fit({"a.w", "b"}, {"q.a.w": one, "q.b": one, "k.a.w": one, "k.b": one})
+    >>> state = {"q.a.w": one, "q.b": one, "k.a.w": one, "k.b": one, "k.c": one}
+    >>> prefixes_that_fit({"a.w": one, "b": one}, state)
     ('q.', 'k.')
     """
-    wanted, counts = set(names), Counter[str]()
-    for name in state:
+    names, shapes = Counter[str](), Counter[str]()
+    for name, value in state.items():
         words = name.split(".")
         for place in range(len(words)):
-            if ".".join(words[place:]) in wanted:
-                counts[".".join([*words[:place], ""])] += 1
-    most = max(counts.values(), default=0)
-    return tuple(prefix for prefix, count in counts.items() if count == most)
+            found = own.get(".".join(words[place:]))
+            if found is not None:
+                prefix = ".".join([*words[:place], ""])
+                names[prefix] += 1
+                shapes[prefix] += found.shape == value.shape
+    best = max(((names[prefix], shapes[prefix]) for prefix in names), default=(0, 0))
+    return tuple(prefix for prefix in names if (names[prefix], shapes[prefix]) == best)
 
 
 def some_of(names: Collection[str]) -> str:
