@@ -12,6 +12,7 @@ from nemd_toolkit.checkpoints import (
     Checkpoint,
     Content,
     ImageInfo,
+    channelled,
     checkpoint_from,
     embedding_columns,
     read_content,
@@ -130,8 +131,9 @@ def prepare_pass(
     chosen = choose_encoder(checkpoint, layer, branch, encoder)
     _warn(checkpoint, chosen)
     images = _open(data, split, chosen.image if transform == "layout" else None)
+    channels, image = _channels(chosen, images)
     precision = precision or default_precision(where)
-    described = _described(chosen.image, transform)
+    described = _described(image, transform)
     key = pass_key(
         checkpoint,
         images,
@@ -148,8 +150,8 @@ def prepare_pass(
     return EncodingPass(
         images=images,
         forward=chosen.net.to(where),
-        channels=chosen.net.channels,
-        decoded=_decoded(checkpoint, chosen, images, transform),
+        channels=channels,
+        decoded=_decoded(checkpoint, channels, image, images, transform),
         adapted=transform if callable(transform) else _as_it_is,
         described=described,
         loaded=chosen.loaded,
@@ -234,6 +236,14 @@ def _open(data: Images | str, split: str, info: ImageInfo | None) -> Images:
     return open_images(data, split, size=size_to_open(info) if info else None)
 
 
+def _channels(chosen: Chosen, images: Images) -> tuple[int, ImageInfo]:
+    """Channels that the encoder takes, and its input for them."""
+    channels = chosen.net.channels
+    if channels is not None:
+        return channels, chosen.image
+    return images.channels, channelled(chosen.image, images.channels)
+
+
 def _described(info: ImageInfo, transform: str | Transform) -> str:
     if transform == "layout":
         return describe_transform(info)
@@ -241,10 +251,13 @@ def _described(info: ImageInfo, transform: str | Transform) -> str:
 
 
 def _decoded(
-    checkpoint: Checkpoint, chosen: Chosen, images: Images, transform: str | Transform
+    checkpoint: Checkpoint,
+    channels: int,
+    image: ImageInfo,
+    images: Images,
+    transform: str | Transform,
 ) -> Callable[[Tensor], Tensor]:
     """Give the function from pixels in [0, 1] to what the encoder or the caller sees."""
-    channels = chosen.net.channels
     if images.channels not in (1, channels):
         raise InputError(
             f"{images.name}: expected images of {channels} channel(s) for the encoder in "
@@ -253,12 +266,12 @@ def _decoded(
     repeat = channels // images.channels
     if transform != "layout":
         return lambda pixels: pixels.repeat(1, repeat, 1, 1)
-    if chosen.image.channels != channels:
+    if image.channels != channels:
         raise InputError(
-            f"{checkpoint.path}: expected an encoder of {chosen.image.channels} channel(s) as its "
+            f"{checkpoint.path}: expected an encoder of {image.channels} channel(s) as its "
             f"image entry says, got one of {channels}; give a transform of your own"
         )
-    adapt = layout_transform(chosen.image)
+    adapt = layout_transform(image)
     return lambda pixels: adapt(pixels.repeat(1, repeat, 1, 1))
 
 

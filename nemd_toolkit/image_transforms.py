@@ -70,4 +70,5 @@ std 0.353'
             f"centre-cropped{cut}"
         )
     mean, std = (", ".join(f"{number:.4g}" for number in part) for part in (info.mean, info.std))
-    return f"{sized}, less mean {mean} over std {std}"
+    usual = "" if info.normalised else " (the usual ones; nothing in the checkpoint tells)"
+    return f"{sized}, less mean {mean} over std {std}{usual}"

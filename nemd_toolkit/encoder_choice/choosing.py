@@ -63,10 +63,7 @@ def choose_encoder(
         rows, loaded = awaiting.load(_fitting(checkpoint, awaiting, found, layer, branch))
     except InputError as error:
         raise InputError(f"{checkpoint.path}: {error}") from error.__cause__
-    image = _image(checkpoint, awaiting)
-    channels = channels_of(awaiting.module, image.channels)
-    if checkpoint.layout == STATE_DICT.name:
-        image = channelled(image, channels)
+    image, channels = _input(checkpoint, awaiting)
     return Chosen(
         net=_embedder(checkpoint, GivenEncoder(rows, channels), found, layer),
         loaded=loaded,
@@ -189,15 +186,21 @@ def _fitting(
     return max(candidates, key=lambda state: len(own.keys() & state.keys()), default=found.backbone)
 
 
-def _image(checkpoint: Checkpoint, awaiting: Awaiting) -> ImageInfo:
-    """Believe the layout, and the library where the layout knows only what is usual."""
-    image = checkpoint.image
-    if image.normalised or awaiting.image is None:
-        return image
-    told = channelled(awaiting.image(image), image.channels)
-    if checkpoint.layout == STATE_DICT.name or told.size == image.size:
-        return told
-    return replace(image, mean=told.mean, std=told.std, normalised=True)
+def _input(checkpoint: Checkpoint, awaiting: Awaiting) -> tuple[ImageInfo, int | None]:
+    """Say what images it takes, and of how many channels (None: whatever they have).
+
+    The layout is believed, and the library where the layout knows only what is usual.
+    """
+    image, known = checkpoint.image, checkpoint.layout != STATE_DICT.name
+    if awaiting.module is None:
+        return image, image.channels if known else None
+    channels = channels_of(awaiting.module, image.channels)
+    if awaiting.image is not None and not image.normalised:
+        told = channelled(awaiting.image(image), image.channels)
+        if known and told.size != image.size:
+            told = replace(told, size=image.size, resize=image.resize)
+        image = told
+    return image if known else channelled(image, channels), channels
 
 
 def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

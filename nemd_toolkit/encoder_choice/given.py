@@ -14,7 +14,7 @@ __all__ = ["GivenEncoder", "channels_of"]
 class GivenEncoder(nn.Module):
     """Images (b, c, h, w) to rows (b, d), by a module or function of somebody else's."""
 
-    def __init__(self, rows: Callable[[Tensor], Tensor], channels: int) -> None:
+    def __init__(self, rows: Callable[[Tensor], Tensor], channels: int | None) -> None:
         super().__init__()
         self.rows = rows
         self.channels = channels
@@ -45,12 +45,11 @@ class GivenEncoder(nn.Module):
         return found
 
 
-def channels_of(module: nn.Module | None, otherwise: int) -> int:
+def channels_of(module: nn.Module, otherwise: int) -> int:
     """Channels that a network's first convolution takes.
 
     >>> channels_of(nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3)), 3)
     1
     """
-    layers = () if module is None else module.modules()
-    first = next((layer for layer in layers if isinstance(layer, nn.Conv2d)), None)
+    first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
     return otherwise if first is None else first.in_channels

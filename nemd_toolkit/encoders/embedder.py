@@ -21,8 +21,8 @@ class Backbone(Protocol):
     """What makes one row of features of each image."""
 
     @property
-    def channels(self) -> int:
-        """Of the images."""
+    def channels(self) -> int | None:
+        """Of the images; None for any."""
 
     def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Features, pooled over the image; not normalised."""
