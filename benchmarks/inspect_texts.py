@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-from nemd_toolkit.checkpoints import layout_names, read_checkpoint
+from nemd_toolkit.checkpoints import read_checkpoint
 from nemd_toolkit.report.inspection import inspection
 from nemd_toolkit.report.inspection_text import inspection_lines
 from tests.layouts.original import Original
-from tests.layouts.original_frameworks import ORIGINALS
+from tests.layouts.original_frameworks import ORIGINALS, RECOGNISED
 
 __all__ = ["OUT", "inspected"]
 
@@ -38,7 +38,7 @@ def main() -> None:
     """Write the page."""
     torch.manual_seed(0)
     parts = [HEAD]
-    for name in layout_names():
+    for name in RECOGNISED:
         with tempfile.TemporaryDirectory() as folder:
             lines = inspected(ORIGINALS[name](), Path(folder))
         parts.append("\n".join([f"## {name}", "", "```", *lines, "```", ""]))

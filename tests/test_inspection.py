@@ -8,12 +8,12 @@ import torch
 from typer.testing import CliRunner
 
 from benchmarks.inspect_texts import OUT, inspected
-from nemd_toolkit.checkpoints import layout_names, read_checkpoint
+from nemd_toolkit.checkpoints import read_checkpoint
 from nemd_toolkit.cli import app
 from nemd_toolkit.measures.duplicates import EPSILONS
 from nemd_toolkit.report.inspection import inspection
 from nemd_toolkit.report.inspection_text import inspection_lines
-from tests.layouts.original_frameworks import ORIGINALS
+from tests.layouts.original_frameworks import ORIGINALS, RECOGNISED
 from tests.test_checkpoints import encoder, ours, save
 
 
@@ -66,7 +66,7 @@ def test_broken_prototypes_are_not_judged(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", layout_names())
+@pytest.mark.parametrize("name", RECOGNISED)
 def test_every_layout_has_an_answer_of_80_columns(tmp_path, name):
     lines = inspected(ORIGINALS[name](), tmp_path)
     text = "\n".join(lines)
@@ -83,7 +83,7 @@ def test_every_layout_has_an_answer_of_80_columns(tmp_path, name):
 def test_the_page_of_texts_has_every_layout():
     page = OUT.read_text(encoding="utf-8")
     found = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
-    assert tuple(found) == layout_names()
+    assert found == RECOGNISED
 
 
 def test_a_collapse_of_the_vectors_is_told_with_what_to_do(tmp_path):
@@ -105,7 +105,11 @@ def test_a_collapse_of_the_vectors_is_told_with_what_to_do(tmp_path):
         assert words in text, words
 
 
-def test_an_encoder_that_cannot_be_run_gets_no_command_that_fails(tmp_path):
+def test_an_encoder_that_cannot_be_built_has_to_be_named(tmp_path):
     state = {f"encoder_q.{k}": v for k, v in encoder(0).items() if "bn1" not in k}
-    document = inspection(read_checkpoint(save(state, tmp_path / "a.pt")), 1)
-    assert [entry["command"] for entry in document["commands"]] == ["nemd analyze embeddings.npz"]
+    path = save(state, tmp_path / "a.pt")
+    document = inspection(read_checkpoint(path), 1)
+    assert [entry["command"] for entry in document["commands"]] == [
+        f"nemd analyze {path} --data folder:IMAGES --encoder timm:NAME",
+        "nemd analyze embeddings.npz",
+    ]

@@ -7,7 +7,8 @@ import shlex
 from typing import Any
 
 from nemd_toolkit.checkpoints import Branch, Checkpoint, OwnPrototypes, State
-from nemd_toolkit.encoders import backbone_from_state_dict, from_transformers
+from nemd_toolkit.encoder_choice import own_backbone
+from nemd_toolkit.encoders import from_transformers
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.findings import decide_vectors, judge_vectors
 from nemd_toolkit.measures.vectors import VectorGeometry, measure_vectors
@@ -18,6 +19,10 @@ __all__ = ["SCHEMA", "inspection"]
 SCHEMA = "nemd-inspection/1"
 _IMAGES = "folder:IMAGES"  # where the file does not say what it was trained on
 _SIMCLR = "simclr/converted"
+_UNKNOWN = (
+    "nemd has no such encoder. Name its network (also torchvision:NAME, transformers:DIR, or your "
+    "own package.module:function):"
+)
 _USUAL_WIDTH = 64  # of a ResNet's stem
 
 
@@ -53,6 +58,7 @@ def inspection(checkpoint: Checkpoint, size: int) -> dict[str, Any]:
             "std": image.std,
             "interpolation": image.interpolation,
             "space": image.space,
+            "squeezed": image.squeezed,
             "mean_and_std_told": image.normalised,
         },
         "branches": {name: _branch(branch) for name, branch in checkpoint.branches.items()},
@@ -91,8 +97,9 @@ def _encoder(state: State) -> str:
         wide = f", width {int(stem.shape[0])}" if int(stem.shape[0]) != _USUAL_WIDTH else ""
         small = ", 3x3 stem" if int(stem.shape[3]) == 3 else ""
         return f"ResNet-{len(kinds) * blocks + 2}{wide}{small}"
-    if any(name.startswith(("l_to_ab.", "ab_to_l.")) for name in state):
-        return "CMC's halves"
+    halves = {name.partition(".")[0] for name in state} & {"l_to_ab", "ab_to_l"}
+    if halves:
+        return "CMC's halves" if len(halves) > 1 else "one of CMC's halves"
     if "layer_list.0.conv.weight" in state:
         return "AMDIM"
     return "an architecture of its own"
@@ -166,8 +173,12 @@ def _geometry(found: VectorGeometry) -> dict[str, Any]:
 def _commands(checkpoint: Checkpoint) -> list[tuple[str, list[str]]]:
     path, data = str(checkpoint.path), checkpoint.data or _IMAGES
     if not _known(checkpoint):
+        named = ["nemd", "analyze", path, "--data", data, "--encoder", "timm:NAME"]
         embedded = ["nemd", "analyze", "embeddings.npz"]
-        return [("nemd cannot run this encoder. Embed images with its own code, then:", embedded)]
+        return [
+            (_UNKNOWN, named),
+            ("Or embed images with its own code, then:", embedded),
+        ]
     analyze = ["nemd", "analyze", path, "--data", data]
     layer = checkpoint.branch().default_layer
     found = [(f"Is it collapsing? Measured at the {layer}, with prototypes by k-means:", analyze)]
@@ -196,11 +207,8 @@ def _like_simclr(checkpoint: Checkpoint) -> bool:
 
 def _known(checkpoint: Checkpoint) -> bool:
     """Whether the default branch's encoder can be built; shapes alone decide, nothing is run."""
-    number = checkpoint.settings.get("num_attention_heads")
     try:
-        backbone_from_state_dict(
-            checkpoint.branch().backbone, number if isinstance(number, int) and number > 0 else None
-        )
+        own_backbone(checkpoint, checkpoint.branch())
     except InputError:
         return False
     return True

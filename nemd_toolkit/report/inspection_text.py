@@ -18,7 +18,7 @@ _CONTAINERS = {
     "torchscript": "TorchScript",
     "folder": "a folder as Hugging Face saves it",
 }
-_SPACES = {"rgb": "RGB", "lab": "Lab"}
+_SPACES = {"rgb": "RGB", "lab": "Lab", "ycbcr": "YCbCr", "ydbdr": "YDbDr"}
 # Settings that say what was trained, and how; a file may hold a hundred others.
 _TELLING = """
     arch model model_name model_type architecture method backbone encoder_size dataset data view
@@ -54,7 +54,7 @@ def inspection_lines(document: Mapping[str, Any]) -> list[str]:
         lines += _beside("prototypes", "none of its own; `nemd analyze` finds some by k-means")
     lines += ["", "What you can do with it:"]
     for entry in document["commands"]:
-        lines += ["", f"  {entry['purpose']}", f"    {entry['command']}"]
+        lines += ["", *_wrapped(entry["purpose"], 2), f"    {entry['command']}"]
     return lines
 
 
@@ -177,12 +177,13 @@ def _item(text: str) -> list[str]:
 def _image(image: Mapping[str, Any]) -> str:
     size = "any size" if image["size"] is None else "{}x{}".format(*image["size"])
     resize = f" (the centre, of a shorter side of {image['resize']})" if image["resize"] else ""
+    resize = " (squeezed)" if image["squeezed"] else resize
     mean, std = (" ".join(f"{value:.3g}" for value in image[name]) for name in ("mean", "std"))
     scaled = f"mean {mean}, std {std}"
     if not any(image["mean"]) and {*image["std"]} == {1.0}:
         scaled = "pixels in [0, 1] as they are"
     told = "" if image["mean_and_std_told"] else " (the usual ones; the file does not say)"
-    kind = "grey" if image["channels"] == 1 else _SPACES.get(image["space"], image["space"])
+    kind = "grey" if image["channels"] == 1 else _SPACES[image["space"]]
     return f"{kind}, {size}{resize}; {scaled}{told}"
 
 

@@ -4,6 +4,7 @@ import argparse
 
 import torch
 
+from nemd_toolkit.checkpoints import STATE_DICT, layout_names
 from tests.layouts.framework_modules import effective, joined, lightning, under
 from tests.layouts.original import (
     DIM,
@@ -261,3 +262,4 @@ FRAMEWORKS = {
     "resnet": lambda: network(resnet(0), "resnet"),
 }
 ORIGINALS = SYSTEMS | SPECIAL | FRAMEWORKS  # by layout
+RECOGNISED = [name for name in layout_names() if name != STATE_DICT.name]  # that one is asked for

@@ -12,9 +12,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nemd_toolkit.checkpoints import layout_names, read_checkpoint
+from nemd_toolkit.checkpoints import read_checkpoint
 from nemd_toolkit.encoding import prepare_pass
-from tests.layouts.original_frameworks import ORIGINALS
+from tests.layouts.original_frameworks import ORIGINALS, RECOGNISED
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 CLOSE = 1e-6
@@ -115,7 +115,7 @@ def close(ours, theirs):
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-@pytest.mark.parametrize("name", layout_names())
+@pytest.mark.parametrize("name", RECOGNISED)
 def test_a_file_gives_the_embeddings_and_prototypes_of_its_source(peers, tmp_path, name, zipped):
     original = ORIGINALS[name]()
     path = original.save(tmp_path, zipped=zipped)

@@ -9,7 +9,7 @@ from nemd_toolkit.checkpoints.content import Content
 from nemd_toolkit.checkpoints.layouts.configured import configured
 from nemd_toolkit.checkpoints.layouts.distillation import DISTILLATION
 from nemd_toolkit.checkpoints.layouts.inputs import fitted
-from nemd_toolkit.checkpoints.layouts.layout import Layout
+from nemd_toolkit.checkpoints.layouts.layout import IMAGENET, Layout, Part
 from nemd_toolkit.checkpoints.layouts.lightly import LIGHTLY
 from nemd_toolkit.checkpoints.layouts.memory_bank import MEMORY_BANK
 from nemd_toolkit.checkpoints.layouts.momentum import MOMENTUM
@@ -28,7 +28,7 @@ from nemd_toolkit.checkpoints.stubs import Stub
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError, UnknownLayout
 
-__all__ = ["LAYOUTS", "layout_names", "read_layout"]
+__all__ = ["LAYOUTS", "STATE_DICT", "layout_names", "read_layout"]
 
 # In order: what is told by many names comes before what is told by few.
 LAYOUTS: tuple[Layout, ...] = (
@@ -46,6 +46,16 @@ LAYOUTS: tuple[Layout, ...] = (
     *VISION_TRANSFORMERS,
     *PLAIN,
 )
+# All tensors as one encoder, by name only: for encoders of other kinds, which --encoder names.
+STATE_DICT = Layout(
+    name="state-dict",
+    title="a state dict of any kind",
+    source="none: whatever holds tensors",
+    marks=(),
+    parts={"encoder": Part(backbone="")},
+    default="encoder",
+    image=replace(IMAGENET, normalised=False),
+)
 _ARCHES = ("arch", "model_name", "backbone", "encoder")
 _SETTINGS = ("args", "opt", "hyper_parameters", "hyperparams", "config", "cfg", "hparams")
 
@@ -56,7 +66,7 @@ def layout_names() -> tuple[str, ...]:
     >>> layout_names()[:2]
     ('pauc-train/1', 'pcl/moco')
     """
-    return tuple(dict.fromkeys([FORMAT, *(layout.name for layout in LAYOUTS)]))
+    return tuple(dict.fromkeys([FORMAT, *(layout.name for layout in (*LAYOUTS, STATE_DICT))]))
 
 
 def read_layout(content: Content, wanted: str | None = None) -> Reading:
@@ -80,15 +90,16 @@ def read_layout(content: Content, wanted: str | None = None) -> Reading:
             if wanted
             else f"one of {len(LAYOUTS) + 1} layouts that nemd knows"
         )
-        + f", got {_described(content, state)}; save the encoder's state dict, name the layout "
-        "with --layout, or embed the images yourself and give the embeddings"
+        + f", got {_described(content, state)}; name the layout with --layout, or analyse "
+        "with the network that --encoder names, or embed the images yourself and give the "
+        "embeddings"
     )
 
 
 def _candidates(wanted: str | None, content: Content) -> tuple[Layout, ...]:
     if wanted is None:
         return LAYOUTS
-    found = tuple(layout for layout in LAYOUTS if layout.name == wanted)
+    found = tuple(layout for layout in (*LAYOUTS, STATE_DICT) if layout.name == wanted)
     if not found and wanted != FORMAT:
         raise InputError(
             f"--layout: expected one of {', '.join(layout_names())}, got {wanted!r}; "
@@ -103,7 +114,9 @@ def _default(layout: Layout, branches: Mapping[str, Branch]) -> str:
 
 def _reading(layout: Layout, state: State, branches: Mapping[str, Branch]) -> Reading:
     default = _default(layout, branches)
-    *marks, last = (f"{mark}*" if mark.endswith(".") else mark for mark in layout.marks)
+    *marks, last = [f"{mark}*" if mark.endswith(".") else mark for mark in layout.marks] or [
+        "tensors"
+    ]
     names = f"{', '.join(marks)} and {last}" if marks else last
     return Reading(
         layout=layout.name,
