@@ -88,7 +88,7 @@ def read_layout(content: Content, wanted: str | None = None) -> Reading:
         + (
             f"the layout {wanted}"
             if wanted
-            else f"one of {len(LAYOUTS) + 1} layouts that nemd knows"
+            else f"one of {len(layout_names()) - 1} layouts that nemd recognises"
         )
         + f", got {_described(content, state)}; name the layout with --layout, or analyse "
         "with the network that --encoder names, or embed the images yourself and give the "
