@@ -65,8 +65,7 @@ Encoder = Annotated[
         metavar="SPEC",
         help="Network for the checkpoint's weights: timm:NAME, torchvision:NAME, transformers:DIR "
         "(with config.json) or package.module:function, which returns a torch.nn.Module: "
-        "THIS RUNS CODE OF YOURS. Default: the ResNet or ViT that the checkpoint's names "
-        "describe.",
+        "THIS RUNS CODE OF YOURS. Default: the one that the checkpoint's names describe.",
     ),
 ]
 Split = Annotated[str, typer.Option(help="Part of the data: train, test or all.")]

@@ -1,6 +1,7 @@
 """`--layout` and `--branch`: other numbers, said in the provenance, and never compared silently."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,10 @@ import nemd_toolkit as nt
 from nemd_toolkit.checkpoints import layout_names, read_checkpoint
 from nemd_toolkit.encoders import build_resnet
 from nemd_toolkit.errors import InputError
+from nemd_toolkit.prototypes import prototypes_from_checkpoint
+from nemd_toolkit.sources import open_source
+from tests.layouts.original_frameworks import ORIGINALS
+from tests.test_encoder_choice import tiny
 
 
 @pytest.fixture
@@ -141,3 +146,37 @@ def test_what_is_left_out_of_our_own_encoders_is_said(nemd, tmp_path):
     assert [note.endswith(said) for note in notes].count(True) == 1
     assert not any("left out" in note for note in document(nemd, "a.pt", "--layer", "classifier")
                    ["provenance"]["notes"])  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_own_prototypes_are_those_of_the_branch(tmp_path):
+    path = ORIGINALS["dino"]().save(tmp_path)
+    checkpoint, words = read_checkpoint(path), {"split": "test", "branch": "student"}
+    embeddings = nt.embed(checkpoint, "digits", "projector", **words)
+    (wanted,) = prototypes_from_checkpoint(checkpoint, embeddings, "student")
+    (teacher,) = prototypes_from_checkpoint(checkpoint, embeddings)
+    (found,) = nt.analyze(path, "digits", "own", **words).measures.clusterings
+    assert torch.equal(found.prototypes.vectors, wanted.vectors)
+    assert torch.equal(found.prototypes.assignment, wanted.assignment)
+    assert not torch.equal(wanted.vectors, teacher.vectors)
+
+
+def test_branches_that_an_encoder_finds_have_no_prototypes_of_their_own(tmp_path):
+    state = {f"{name}.{key}": value for name in ("student", "teacher")
+             for key, value in tiny(1).state_dict().items()}  # fmt: skip
+    torch.save(state, tmp_path / "a.pt")
+    words = {"split": "test", "branch": "student", "encoder": tiny(0)}
+    with pytest.raises(InputError, match="prototypes of its own, got none in it"):
+        nt.analyze(tmp_path / "a.pt", "digits", "own", **words)
+
+
+def test_the_classifier_is_that_of_the_branch(tmp_path):
+    torch.save(build_resnet("resnet8-tiny", channels=1, dim=10).state_dict(), tmp_path / "a.pt")
+    checkpoint = read_checkpoint(tmp_path / "a.pt")
+    own = checkpoint.branch()
+    head = replace(own.heads[0], state={k: 2 * v for k, v in own.heads[0].state.items()})
+    several = {"encoder": own, "other": replace(own, heads=(head,))}
+    checkpoint = replace(checkpoint, branches=several)
+    for branch, factor in (("encoder", 1), ("other", 2)):
+        opened = open_source(checkpoint, "digits", layer="backbone", split="test", branch=branch)
+        assert torch.equal(opened.head.weights, factor * own.heads[0].state["weight"])
