@@ -5,13 +5,35 @@ from typing import Any
 
 from nemd_toolkit.errors import InputError
 from pauc_train.method import Method
-from pauc_train.methods import moco, mocov2, pauc, pcl, pclv2
+from pauc_train.methods import (
+    biased_cmc,
+    cmc,
+    debiased_cmc,
+    moco,
+    mocov2,
+    npid,
+    pauc,
+    pcl,
+    pclv2,
+    pirl,
+)
 
 __all__ = ["METHODS", "method_named"]
 
 METHODS: dict[str, Method[Any]] = {
     method.name: method
-    for method in (moco.METHOD, mocov2.METHOD, pcl.METHOD, pclv2.METHOD, pauc.METHOD)
+    for method in (
+        moco.METHOD,
+        mocov2.METHOD,
+        pcl.METHOD,
+        pclv2.METHOD,
+        pauc.METHOD,
+        npid.METHOD,
+        pirl.METHOD,
+        cmc.METHOD,
+        biased_cmc.METHOD,
+        debiased_cmc.METHOD,
+    )
 }
 
 
