@@ -1,4 +1,4 @@
-"""The demo: MoCo, PCL and PAUC trained on scikit-learn's digits, analysed and compared.
+"""The demo: MoCo v2, PCL v2 and PAUC trained on scikit-learn's digits, analysed and compared.
 
 The one place where the toolkit calls the trainer; nothing is downloaded.
 """
@@ -13,7 +13,7 @@ from nemd_toolkit.report.comparison import write_comparison
 
 __all__ = ["METHODS", "run_demo"]
 
-METHODS = ("moco", "pcl", "pauc")
+METHODS = ("mocov2", "pclv2", "pauc")
 DATA = "digits"
 PROTOTYPES = (40, 20, 10)  # as many as PCL and PAUC train with, see the recipe
 

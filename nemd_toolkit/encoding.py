@@ -20,8 +20,8 @@ from nemd_toolkit.errors import InputError
 from nemd_toolkit.image_transforms import (
     Transform,
     describe_transform,
+    layout_sizing,
     layout_transform,
-    size_to_open,
 )
 from nemd_toolkit.images import Images, open_images
 
@@ -122,7 +122,7 @@ def prepare_pass(
         images=images,
         forward=net,
         channels=net.channels,
-        decoded=_decoded(checkpoint, net.channels, images, transform),
+        decoded=_decoded(checkpoint, net.channels, images, transform, sized=isinstance(data, str)),
         adapted=transform if callable(transform) else _as_it_is,
         described=described,
         key=None if callable(transform) else key,
@@ -165,7 +165,9 @@ def _encoder(checkpoint: Checkpoint, branch: str | None, layer: str) -> Embedder
     number = checkpoint.settings.get("num_attention_heads")
     try:
         backbone = backbone_from_state_dict(
-            found.backbone, number if isinstance(number, int) and number > 0 else None
+            found.backbone,
+            number if isinstance(number, int) and number > 0 else None,
+            found.positions,
         )
         heads = [
             (head_from_state_dict(head.state, head.activation), head.normalised)
@@ -179,7 +181,7 @@ def _encoder(checkpoint: Checkpoint, branch: str | None, layer: str) -> Embedder
 def _open(data: Images | str, split: str, info: ImageInfo | None) -> Images:
     if isinstance(data, Images):
         return data
-    return open_images(data, split, size=size_to_open(info) if info else None)
+    return open_images(data, split, size=layout_sizing(info) if info else None)
 
 
 def _described(info: ImageInfo, transform: str | Transform) -> str:
@@ -189,7 +191,12 @@ def _described(info: ImageInfo, transform: str | Transform) -> str:
 
 
 def _decoded(
-    checkpoint: Checkpoint, channels: int, images: Images, transform: str | Transform
+    checkpoint: Checkpoint,
+    channels: int,
+    images: Images,
+    transform: str | Transform,
+    *,
+    sized: bool,
 ) -> Callable[[Tensor], Tensor]:
     """Give the function from pixels in [0, 1] to what the encoder or the caller sees."""
     if images.channels not in (1, channels):
@@ -205,7 +212,7 @@ def _decoded(
             f"{checkpoint.path}: expected an encoder of {checkpoint.image.channels} channel(s) as "
             f"its image entry says, got one of {channels}; give a transform of your own"
         )
-    adapt = layout_transform(checkpoint.image)
+    adapt = layout_transform(checkpoint.image, sized=sized)
     return lambda pixels: adapt(pixels.repeat(1, repeat, 1, 1))
 
 

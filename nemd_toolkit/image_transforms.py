@@ -6,15 +6,19 @@ import torch
 from torch import Tensor
 
 from nemd_toolkit.checkpoints import ImageInfo
-from nemd_toolkit.images import resize_and_crop
+from nemd_toolkit.images import Sizing, resize_and_crop, to_space
 
-__all__ = ["Transform", "describe_transform", "layout_transform", "size_to_open"]
+__all__ = ["Transform", "describe_transform", "layout_sizing", "layout_transform"]
 
 Transform = Callable[[Tensor], Tensor]
+_SPACES = {"lab": "CIE Lab (D65)", "ycbcr": "YCbCr", "ydbdr": "YDbDr"}
+_FILTERS = {"bilinear": "bilinear, antialiased", "bicubic": "bicubic, as Pillow does on bytes"}
 
 
-def layout_transform(info: ImageInfo) -> Transform:
+def layout_transform(info: ImageInfo, *, sized: bool = False) -> Transform:
     """Give the function from pixels (b, c, h, w) in [0, 1] to what the encoder was evaluated with.
+
+    With `sized`, images were opened with `layout_sizing` and keep their size.
 
     >>> info = ImageInfo(channels=1, size=None, mean=(0.5,), std=(0.25,))
     >>> layout_transform(info)(torch.ones(1, 1, 1, 1)).item()
@@ -22,34 +26,33 @@ def layout_transform(info: ImageInfo) -> Transform:
     """
     mean = torch.tensor(info.mean).view(1, info.channels, 1, 1)
     std = torch.tensor(info.std).view(1, info.channels, 1, 1)
+    wanted = None if sized else layout_sizing(info)
 
     def adapt(pixels: Tensor) -> Tensor:
-        wanted = size_to_open(info)
-        sized = pixels if wanted is None else resize_and_crop(pixels, wanted)
-        return (_centre(sized, info) - mean) / std
+        pixels = pixels if wanted is None else resize_and_crop(pixels, wanted)
+        return (to_space(pixels, info.space) - mean) / std
 
     return adapt
 
 
-def size_to_open(info: ImageInfo) -> tuple[int, int] | None:
-    """Size that images are scaled to cover, before the centre of `info.size` is cut out of them.
+def layout_sizing(info: ImageInfo) -> Sizing | None:
+    """How images come to the encoder's size; None if it takes any.
 
-    >>> size_to_open(ImageInfo(channels=1, size=(224, 224), mean=(0.,), std=(1.,), resize=256))
+    >>> info = ImageInfo(channels=1, size=(224, 224), mean=(0.,), std=(1.,), resize=256)
+    >>> layout_sizing(info).cover
     (256, 256)
     """
-    if info.size is None or info.resize is None:
-        return info.size
-    shorter = min(info.size)
-    height, width = (max(side, round(side * info.resize / shorter)) for side in info.size)
-    return height, width
-
-
-def _centre(pixels: Tensor, info: ImageInfo) -> Tensor:
     if info.size is None:
-        return pixels
-    height, width = info.size
-    top, left = (pixels.shape[2] - height) // 2, (pixels.shape[3] - width) // 2
-    return pixels[..., top : top + height, left : left + width]
+        return None
+    shorter = min(info.size)
+    resize = shorter if info.resize is None else info.resize
+    height, width = (max(side, round(side * resize / shorter)) for side in info.size)
+    return Sizing(
+        size=info.size,
+        cover=(height, width),
+        interpolation=info.interpolation,
+        squeezed=info.squeezed,
+    )
 
 
 def describe_transform(info: ImageInfo) -> str:
@@ -59,15 +62,19 @@ def describe_transform(info: ImageInfo) -> str:
     'images scaled to cover 28x28 (bilinear, antialiased), centre-cropped, less mean 0.286 over \
 std 0.353'
     """
-    if info.size is None:
+    sizing = layout_sizing(info)
+    if sizing is None:
         sized = "images in their own size"
+    elif sizing.squeezed:
+        height, width = sizing.size
+        sized = f"images squeezed to {height}x{width} ({_FILTERS[info.interpolation]})"
     else:
-        (height, width), (scaled, across) = info.size, size_to_open(info) or info.size
-        own = " where the method takes bicubic" if info.interpolation == "bicubic" else ""
-        cut = "" if (height, width) == (scaled, across) else f" to {height}x{width}"
+        (height, width), (down, across) = sizing.size, sizing.cover or sizing.size
+        cut = "" if (height, width) == (down, across) else f" to {height}x{width}"
         sized = (
-            f"images scaled to cover {scaled}x{across} (bilinear{own}, antialiased), "
+            f"images scaled to cover {down}x{across} ({_FILTERS[info.interpolation]}), "
             f"centre-cropped{cut}"
         )
     mean, std = (", ".join(f"{number:.4g}" for number in part) for part in (info.mean, info.std))
-    return f"{sized}, less mean {mean} over std {std}"
+    space = "" if info.space == "rgb" else f" in {_SPACES[info.space]},"
+    return f"{sized},{space} less mean {mean} over std {std}"

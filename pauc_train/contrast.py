@@ -56,7 +56,6 @@ class ContrastTraining(MomentumContrast, Generic[C]):
         )
         self.config = setup.config
         self._terms = terms
-        self.prototypes = isinstance(setup.config, PrototypeConfig)
 
     def begin_epoch(self, epoch: int, embed: Embed) -> None:
         """E-step on the momentum encoder's embeddings, once warm-up is over."""

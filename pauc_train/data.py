@@ -117,7 +117,7 @@ class Feed:
     def _batch(
         self, indices: Int[Tensor, " b"], draws: Draws, epoch: int, progress: float
     ) -> Batch:
-        images = self.images.batch(indices).to(self.device)
+        images = self.images.batch(indices).to(self.device, torch.get_default_dtype())
         return Batch(
             views=tuple(self.pixels.normalise(view(images, draws)) for view in self.views),
             indices=indices.to(self.device),
@@ -149,7 +149,7 @@ def apply(
     own = torch.arange(images.count)[ranks.rank() * each : (ranks.rank() + 1) * each]
     padding = own.new_zeros(each - len(own))  # gathered parts are equally long
     parts = [
-        function(pixels.normalise(images.batch(part).to(device)))
+        function(pixels.normalise(images.batch(part).to(device, torch.get_default_dtype())))
         for part in torch.cat([own, padding]).split(_PASS)
     ]
     return ranks.gather(torch.cat(parts))[: images.count]

@@ -1,5 +1,6 @@
 """What a trained encoder is worth: kNN and linear probe on frozen features, held-out images."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,19 @@ from pauc_train.rebuild import rebuild
 
 __all__ = ["Evaluation", "evaluate"]
 
+_SHOTS = (1, 5, 10)
+_DRAWS = 5
+_FEWEST_FOR_TOP5 = 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """Accuracies on held-out images, in [0, 1]; `pixels_knn` is what no training at all gives."""
 
     knn: float  # k=20, weights exp(cosine / 0.07)
-    linear_probe: float
+    linear_probe: float  # logistic regression on all training images
+    linear_probe_top5: float | None  # None with fewer than ten classes
+    few_shot: Mapping[int, float]  # images per class: linear probe, mean of five draws
     pixels_knn: float
     train_count: int
     test_count: int
@@ -60,11 +67,30 @@ def evaluate(checkpoint: Path | str, data: str | None = None, *, device: str = "
     return Evaluation(
         knn=knn_accuracy(seen, known, held, wanted),
         linear_probe=linear_probe_accuracy(seen, known, held, wanted),
+        linear_probe_top5=(
+            linear_probe_accuracy(seen, known, held, wanted, top=5)
+            if len(np.unique(known)) >= _FEWEST_FOR_TOP5
+            else None
+        ),
+        few_shot={shots: _few_shot(seen, known, held, wanted, shots) for shots in _SHOTS},
         pixels_knn=knn_accuracy(_raw(train), known, _raw(test), wanted),
         train_count=train.count,
         test_count=test.count,
         layer="backbone",
     )
+
+
+def _few_shot(
+    train: Tensor, known: NDArray[np.int64], test: Tensor, wanted: NDArray[np.int64], shots: int
+) -> float:
+    """Mean accuracy of linear probes on `shots` images of each class, drawn five times."""
+    found = []
+    for draw in range(_DRAWS):
+        rng = np.random.default_rng([draw, shots])
+        order = rng.permutation(len(known))
+        chosen = np.concatenate([order[known[order] == c][:shots] for c in np.unique(known)])
+        found.append(linear_probe_accuracy(train[chosen], known[chosen], test, wanted))
+    return float(np.mean(found))
 
 
 def _labels(images: Images, pixels: Pixels) -> NDArray[np.int64]:

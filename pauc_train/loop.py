@@ -62,20 +62,31 @@ def fit(
     config = load_config(method, recipe or recipe_for(data), overrides)
     folder = RunFolder(Path(out))
     with reproducible(device, config.threads), parallel(device), stop_signal() as stop:
-        run = _prepare(method_named(method), data, config, seed, folder, device)
-        first = ranks.rank() == 0
-        epoch, step = restore(run, say if first else lambda _: None)
-        if first and epoch < config.epochs:
-            folder.require_writable()
-        with bar(f"training {method}", config.epochs) as advance:
-            advance(epoch)
-            for number in range(epoch, config.epochs):
-                row = _epoch(run, number, step, stop)
-                step = 0
-                if first:
-                    on_epoch(row)
-                advance(1)
+        # a call of its own: nothing of the run may outlive the processes' group
+        _train(
+            _prepare(method_named(method), data, config, seed, folder, device), stop, say, on_epoch
+        )
     return folder.last
+
+
+def _train(
+    run: Run,
+    stop: Callable[[], bool],
+    say: Callable[[str], None],
+    on_epoch: Callable[[Mapping[str, Any]], None],
+) -> None:
+    first, epochs = ranks.rank() == 0, run.config.epochs
+    epoch, step = restore(run, say if first else lambda _: None)
+    if first and epoch < epochs:
+        run.folder.require_writable()
+    steps = steps_in(run.feed.images, run.feed.batch_size)
+    method = run.identity["method"]
+    with bar(f"training {method}", epochs * steps, epoch * steps + step) as advance:
+        for number in range(epoch, epochs):
+            row = _epoch(run, number, step, stop, advance)
+            step = 0
+            if first:
+                on_epoch(row)
 
 
 def _prepare(
@@ -123,7 +134,9 @@ def _prepare(
     )
 
 
-def _epoch(run: Run, epoch: int, start: int, stop: Callable[[], bool]) -> dict[str, Any]:
+def _epoch(
+    run: Run, epoch: int, start: int, stop: Callable[[], bool], advance: Callable[[int], None]
+) -> dict[str, Any]:
     began = time.perf_counter()
     feed = run.feed
     steps = steps_in(feed.images, feed.batch_size)
@@ -136,6 +149,7 @@ def _epoch(run: Run, epoch: int, start: int, stop: Callable[[], bool]) -> dict[s
     for step, batch in enumerate(feed.epoch(epoch, run.config.epochs, start), start):
         rate = set_learning_rate(run.optimizer, run.config, epoch + step / steps)
         take_step(run, batch, step, steps, stream(feed.seed, "draws", epoch, step))
+        advance(1)
         whole = (step + 1) % run.config.accumulate == 0  # no gradient waits for more
         if step + 1 < steps and whole and stop():
             save(run, epoch, step + 1, row=None)

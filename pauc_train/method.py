@@ -113,7 +113,6 @@ class Training(nn.Module):
     }
     vectors: ClassVar[str | None] = None  # prefix of learned prototypes, such as `prototypes`
     rates: tuple[Rate, ...] = ()  # parameters with settings of their own; the first match counts
-    prototypes: bool = False  # whether it clusters the images before epochs
     clusterings: tuple[Clustering, ...] = ()  # of this epoch; empty where there are none
 
     def begin_epoch(self, epoch: int, embed: Embed) -> None:

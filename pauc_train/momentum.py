@@ -4,6 +4,7 @@ State dict names are PCL's: `encoder_q.*`, `encoder_k.*`, `queue` (dim x r), `qu
 """
 
 import copy
+import math
 from typing import ClassVar, TypeVar
 
 import torch
@@ -15,7 +16,7 @@ from nemd_toolkit.encoders import ResNet
 from pauc_train import ranks
 from pauc_train.method import BranchPath, Training
 
-__all__ = ["MomentumContrast", "follow", "slow_copy"]
+__all__ = ["MomentumContrast", "follow", "rising_momentum", "slow_copy"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -42,6 +43,15 @@ def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
         k.mul_(momentum).add_(q, alpha=1.0 - momentum)
 
 
+def rising_momentum(start: float, progress: float) -> float:
+    """Momentum that rises from `start` to 1 as a cosine (BYOL, section 3.2; MoCo v3).
+
+    >>> rising_momentum(0.996, 0.0), rising_momentum(0.996, 0.5), rising_momentum(0.996, 1.0)
+    (0.996, 0.998, 1.0)
+    """
+    return 1 - (1 - start) * (math.cos(math.pi * progress) + 1) / 2
+
+
 class MomentumContrast(Training):
     """Two encoders of one shape, of which only the query encoder has gradients, and a queue."""
 
@@ -66,12 +76,12 @@ class MomentumContrast(Training):
 
     def query(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Give unit embeddings, with gradient."""
-        return F.normalize(self.encoder_q(images).float(), dim=1)
+        return F.normalize(self.encoder_q(images), dim=1)
 
     @torch.no_grad()
     def key(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Give unit embeddings of the momentum encoder, without gradient."""
-        return F.normalize(self.encoder_k(images).float(), dim=1)
+        return F.normalize(self.encoder_k(images), dim=1)
 
     def pair(
         self, first: Tensor, second: Tensor, momentum: float

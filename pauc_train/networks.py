@@ -1,10 +1,9 @@
 """A method's networks on their device: precision, memory format, and shared among processes."""
 
+import warnings
 from collections.abc import Callable
 
 import torch
-import torch.distributed as dist
-import torch.distributed.nn.functional as differentiable
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -37,7 +36,9 @@ def shared(training: Training) -> Callable[..., Terms]:
     if ranks.count() == 1:
         return training
     # buffers stay equal by themselves: all that fills them was gathered, or is synchronised
-    return DistributedDataParallel(training, broadcast_buffers=False, find_unused_parameters=True)
+    with warnings.catch_warnings():  # torch 2.13 has another name for it, 2.6 has not
+        warnings.simplefilter("ignore", FutureWarning)
+        return DistributedDataParallel(training, broadcast_buffers=False)
 
 
 def _in_bfloat16(forward: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:
@@ -81,9 +82,9 @@ class SynchronisedNorm(_BatchNorm):
         axes = [axis for axis in range(x.ndim) if axis != 1]
         shape = [1, -1] + [1] * (x.ndim - 2)
         count = x.numel() // x.shape[1] * ranks.count()
-        mean = _sum(x.sum(axes)) / count
+        mean = ranks.add(x.sum(axes)) / count
         centred = x - mean.view(shape)
-        variance = _sum(centred.square().sum(axes)) / count
+        variance = ranks.add(centred.square().sum(axes)) / count
         self._follow(mean, variance, count)
         scale = (variance + self.eps).rsqrt()
         if self.affine:
@@ -100,13 +101,3 @@ class SynchronisedNorm(_BatchNorm):
             self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
-
-
-def _sum(x: Tensor) -> Tensor:
-    """Sum over processes, with the gradient summed likewise."""
-    if not torch.is_grad_enabled() or not x.requires_grad:
-        x = x.contiguous()
-        dist.all_reduce(x)
-        return x
-    summed: Tensor = differentiable.all_reduce(x)
-    return summed

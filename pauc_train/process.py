@@ -18,7 +18,7 @@ _PATIENCE = timedelta(minutes=30)  # one process may cluster while the others wa
 
 
 class Interrupted(NemdError):
-    """A run that a signal ended, its state saved."""
+    """A run that SIGTERM or SIGINT ended, its state saved."""
 
 
 @contextmanager
@@ -52,22 +52,15 @@ def parallel(device: str) -> Iterator[None]:
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
     try:
         yield
-    except dist.DistError as error:
-        raise NemdError(_lost(error)) from None
-    except RuntimeError as error:  # gloo's errors are no DistError
-        if "gloo" not in str(error) and "peer" not in str(error):
+    except RuntimeError as error:  # torch has no type for it: DistError, or gloo's message
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
-        raise NemdError(_lost(error)) from None
+        raise NemdError(
+            f"processes: expected all {os.environ['WORLD_SIZE']} to go on, lost the connection to "
+            "one; give the same command again to go on from the last checkpoint"
+        ) from None
     finally:
         dist.destroy_process_group()
-
-
-def _lost(error: BaseException) -> str:
-    reason = str(error).split("\n")[0][:200]
-    return (
-        f"processes: expected all {os.environ['WORLD_SIZE']} to go on, lost one ({reason}); give "
-        "the same command again to go on from the last checkpoint"
-    )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["count", "gather", "mine", "rank", "share"]
+__all__ = ["add", "count", "gather", "mine", "rank", "share"]
 
 
 def count() -> int:
@@ -50,6 +50,18 @@ def gather(x: Tensor) -> Tensor:
     return gathered
 
 
+def add(x: Tensor) -> Tensor:
+    """Sum over the processes, with gradient: what each makes of the sum counts for all.
+
+    >>> add(torch.ones(2))
+    tensor([1., 1.])
+    """
+    if not _many():
+        return x
+    added: Tensor = _Add.apply(x)  # type: ignore[no-untyped-call]
+    return added
+
+
 def mine(x: Tensor) -> Tensor:
     """Give this process's rows of what `gather` gave."""
     return x[share(len(x))]
@@ -69,3 +81,19 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(_: Any, *gradients: Tensor) -> Tensor:
         return mine(gradients[0]).contiguous()
+
+
+class _Add(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        return _added(x)
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        return _added(gradients[0])
+
+
+def _added(x: Tensor) -> Tensor:
+    total = x.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total

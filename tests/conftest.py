@@ -22,7 +22,7 @@ def pcl_checkpoint(tmp_path_factory):
 
     settings = {"warmup_epochs": 1, "clusters": [20, 10]}
     out = tmp_path_factory.mktemp("pcl")
-    return fit("pcl", "digits", epochs=2, out=out, overrides=settings)
+    return fit("pclv2", "digits", epochs=2, out=out, overrides=settings)
 
 
 @pytest.fixture

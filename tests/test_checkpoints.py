@@ -92,6 +92,21 @@ class TestLayouts:
         assert own.assignment.tolist() == [0, 2, 1, 0]
         assert found.sha256 == sha256(path)
 
+    def test_pauc_train_says_where_encoders_and_learned_prototypes_are(self, tmp_path):
+        content = ours(
+            branches={"online": {"backbone": "net", "projector": "head"}}, vectors="prototypes"
+        )
+        whole = encoder(0)
+        state = {f"module.net.{k}": v for k, v in whole.items() if not k.startswith("fc.")}
+        state |= {f"module.head.{k[3:]}": v for k, v in whole.items() if k.startswith("fc.")}
+        content["state_dict"] = {**state, "module.prototypes.weight": torch.eye(5, 6)}
+        found = read_checkpoint(save(content, tmp_path / "a.pt"))
+        assert (list(found.branches), found.default_branch) == (["online"], "online")
+        assert same(found.branch().state, whole)
+        assert found.branch().default_layer == "projector"
+        assert [own.k for own in found.prototypes] == [3, 5]
+        assert torch.equal(found.prototypes[1].vectors, torch.eye(5, 6))
+
     @FORMATS
     def test_pcl_is_recognised_under_any_file_name(self, tmp_path, zipped):
         for name in ("checkpoint_0199.pth.tar", "model.ckpt", "x.pt", "no_suffix"):
@@ -179,6 +194,11 @@ class TestLayouts:
                 ]
             },
             {"format": "pauc-train/9"},
+            {"branches": {"online": "encoder_q"}},
+            {"branches": {"online": {"backbone": "", "projector": None}}},
+            {"branches": {5: {"backbone": "encoder_q", "projector": None}}},
+            {"branches": ["encoder_q"]},
+            {"vectors": 3},
         ],
     )
     def test_bad_entries_of_ours_are_refused(self, tmp_path, changes):

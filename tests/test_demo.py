@@ -1,20 +1,24 @@
 """The demo with short trainings: the same files and, for one seed, the same bytes."""
 
 import json
-from functools import partial
 
 import pytest
 
 from nemd_toolkit.demo import METHODS, run_demo
 from pauc_train import loop
+from pauc_train.loop import fit
 
-SHORT = {"epochs": 3, "warmup_epochs": 1, "arch": "resnet8-tiny"}
+
+def short(method, *rest, **asked):
+    """Train for three epochs, with prototypes from the second on."""
+    warm_up = {} if method == "mocov2" else {"warmup_epochs": 1}
+    return fit(method, *rest, overrides={"epochs": 3, **warm_up}, **asked)
 
 
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "fit", partial(loop.fit, overrides=SHORT))
+        patch.setattr(loop, "fit", short)
         folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
         said = []
         results = [run_demo(folder, 0, said.append) for folder in folders]
@@ -48,15 +52,15 @@ def test_everything_is_written_and_linked(demos):
 
 def test_sources_are_named_from_the_demos_folder(demos):
     (folder, _), _, _ = demos
-    provenance = json.loads(document(folder, "pcl"))["provenance"]
-    assert provenance["source"] == "pcl/last.pt"
+    provenance = json.loads(document(folder, "pclv2"))["provenance"]
+    assert provenance["source"] == "pclv2/last.pt"
     assert str(folder) not in json.dumps(provenance)
 
 
 def test_a_finished_training_is_not_run_again(demos):
     (folder, _), _, _ = demos
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "fit", partial(loop.fit, overrides=SHORT))
-        before = (folder / "pcl" / "log.jsonl").read_bytes()
+        patch.setattr(loop, "fit", short)
+        before = (folder / "pclv2" / "log.jsonl").read_bytes()
         run_demo(folder, 0, lambda _: None)
-    assert (folder / "pcl" / "log.jsonl").read_bytes() == before
+    assert (folder / "pclv2" / "log.jsonl").read_bytes() == before

@@ -138,7 +138,7 @@ class TestRefusals:
             ({"layer": "head"}, "backbone, projector"),
             ({"transform": "imagenet"}, "layout, none"),
             ({"batch": 0}, "at least 1"),
-            ({"branch": "teacher"}, "query, key"),
+            ({"branch": "teacher"}, "key, query"),
             ({"split": "val"}, "train, test, all"),
             ({"data": "digitz"}, "digits"),
             ({"device": "nowhere"}, "try cpu"),

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import top_k_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
 
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.measures.quality import knn_accuracy, linear_probe_accuracy
+from nemd_toolkit.measures import quality
+from nemd_toolkit.measures.quality import (
+    knn_accuracy,
+    linear_probe_accuracy,
+    linear_probe_scores,
+)
 
 
 def at(*degrees):
@@ -78,6 +85,35 @@ def test_linear_probe_does_not_depend_on_scale():
     scale = torch.logspace(-3, 3, 6, dtype=torch.float64)
     plain = linear_probe_accuracy(train, known, test, wanted)
     assert linear_probe_accuracy(train * scale, known, test * scale, wanted) == plain
+
+
+def test_top_of_a_linear_probe_is_scikit_learns():
+    (train, known), (test, wanted) = blobs(300, 1.5, 1), blobs(200, 1.5, 2)
+    known, wanted = known * 3 + 1, wanted * 3 + 1  # class numbers need not be consecutive
+    scaler = StandardScaler().fit(train.numpy())
+    line = LogisticRegression(max_iter=1000).fit(scaler.transform(train.numpy()), known)
+    scores = line.predict_proba(scaler.transform(test.numpy()))
+    for top in (1, 2, 3, 9):
+        expected = top_k_accuracy_score(wanted, scores, k=min(top, 3), labels=line.classes_)
+        expected = 1.0 if top == 9 else expected
+        assert linear_probe_accuracy(train, known, test, wanted, top=top) == pytest.approx(expected)
+
+
+def test_two_classes_have_two_scores():
+    line = torch.tensor([[-3.0], [-2.0], [2.0], [3.0]])
+    scores, classes = linear_probe_scores(line, np.array([4, 4, 9, 9]), torch.tensor([[-1.0]]))
+    assert (scores.shape, classes.tolist()) == ((1, 2), [4, 9])
+    assert scores[0, 0] > scores[0, 1]
+
+
+def test_many_rows_are_probed_by_sgd_to_the_same_optimum(monkeypatch):
+    (train, known), (test, _) = blobs(40_000, 1.5, 1), blobs(300, 1.5, 2)
+    exact, _ = linear_probe_scores(train, known, test)
+    monkeypatch.setattr(quality, "_MOST_ROWS", 100)
+    found, _ = linear_probe_scores(train, known, test)
+    a, b = exact.softmax(1), found.softmax(1)
+    assert float((a - b).abs().max()) < 0.02
+    assert float((a.argmax(1) == b.argmax(1)).double().mean()) > 0.99
 
 
 def test_labels_of_another_length_are_refused():

@@ -6,13 +6,19 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nemd_toolkit.encoders.amdim import AmdimEncoder, amdim_from_state_dict
+from nemd_toolkit.encoders.halves import Halves, halves_from_state_dict
 from nemd_toolkit.encoders.infer import resnet_from_state_dict
+from nemd_toolkit.encoders.positions import Positions
 from nemd_toolkit.encoders.renaming import from_transformers
 from nemd_toolkit.encoders.resnet import ResNet
 from nemd_toolkit.encoders.vit import VisionTransformer, vit_from_state_dict
 from nemd_toolkit.errors import InputError
 
-__all__ = ["Embedder", "backbone_from_state_dict"]
+__all__ = ["Backbone", "Embedder", "backbone_from_state_dict"]
+
+Backbone = ResNet | VisionTransformer | Halves | AmdimEncoder
+_HALVES = ("l_to_ab.", "ab_to_l.")
 
 
 class Embedder(nn.Module):
@@ -20,7 +26,7 @@ class Embedder(nn.Module):
 
     def __init__(
         self,
-        backbone: ResNet | VisionTransformer,
+        backbone: Backbone,
         heads: Sequence[tuple[nn.Module, bool]] = (),
     ) -> None:
         """`heads` in their order, each with whether its output is normalised for the next."""
@@ -28,8 +34,7 @@ class Embedder(nn.Module):
         self.backbone = backbone
         self.heads = nn.ModuleList(head for head, _ in heads)
         self.normalised = tuple(normalised for _, normalised in heads)
-        vit = isinstance(backbone, VisionTransformer)
-        self.channels: int = backbone.channels if vit else backbone.shape.channels  # type: ignore[assignment,union-attr]
+        self.channels = backbone.channels
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Rows of the layer that the last head gives, or of the backbone."""
@@ -42,20 +47,30 @@ class Embedder(nn.Module):
 
 
 def backbone_from_state_dict(
-    state: Mapping[str, Tensor], attention_heads: int | None = None
-) -> ResNet | VisionTransformer:
-    """Build the ResNet or the ViT that these names describe, of torchvision, timm or transformers.
+    state: Mapping[str, Tensor],
+    attention_heads: int | None = None,
+    positions: Positions = "timm",
+) -> Backbone:
+    """Build the encoder that these names describe.
 
-    Raises InputError if they are of neither, or do not fit together.
+    A ResNet of torchvision, a ViT of timm, either of transformers, CMC's halves, or AMDIM's
+    encoder. `positions` says whose way a ViT's positions go to another grid; names of transformers
+    tell their own. Raises InputError if they are of none, or do not fit together.
 
     >>> from nemd_toolkit.encoders import build_resnet
     >>> state = build_resnet("resnet8-tiny", channels=1, head="none").state_dict()
-    >>> backbone_from_state_dict(state).shape.features
-    64
+    >>> backbone_from_state_dict(state).channels
+    1
     """
+    if any(name.startswith(_HALVES) for name in state):
+        return halves_from_state_dict(state)
+    if "layer_list.0.conv.weight" in state:
+        return amdim_from_state_dict(state)
+    if any(name.startswith("embeddings.") for name in state):
+        positions = "transformers"
     state = from_transformers(state)
-    if "patch_embed.proj.weight" in state:
-        return vit_from_state_dict(state, attention_heads)
+    if "patch_embed.proj.weight" in state or "patch_embed.proj.0.weight" in state:
+        return vit_from_state_dict(state, attention_heads, positions)
     if "conv1.weight" in state:
         return resnet_from_state_dict(state)
     some = ", ".join(list(state)[:3]) or "no keys"

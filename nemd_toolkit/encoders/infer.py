@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nemd_toolkit.encoders.resnet import ResNet, ResNetShape
+from nemd_toolkit.encoders.resnet import Bottleneck, ResNet, ResNetShape
 from nemd_toolkit.errors import InputError
 
 __all__ = ["resnet_from_state_dict"]
@@ -56,16 +56,27 @@ def _shape(state: Mapping[str, Tensor]) -> ResNetShape:
             "this variant is not supported"
         )
     head, dim = _head(state)
+    width = _width(state) or stem.shape[0]
     return ResNetShape(
         block="bottleneck" if "layer1.0.conv3.weight" in state else "basic",
         blocks=_blocks(state),
-        width=stem.shape[0],
-        **_inner(state, stem.shape[0]),
+        width=width,
+        stem_width=stem.shape[0] if stem.shape[0] != width else None,
+        **_inner(state, width),
         channels=stem.shape[1],
         stem=_STEMS[kernel],
         head=head,
         dim=dim,
     )
+
+
+def _width(state: Mapping[str, Tensor]) -> int | None:
+    """Width of the first stage: what its last convolution gives, over the block's expansion."""
+    last = state.get("layer1.0.conv3.weight")
+    if last is not None:
+        return last.shape[0] // Bottleneck.expansion
+    last = state.get("layer1.0.conv2.weight")
+    return None if last is None else last.shape[0]
 
 
 def _inner(state: Mapping[str, Tensor], width: int) -> dict[str, int]:

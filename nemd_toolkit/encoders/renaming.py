@@ -36,13 +36,22 @@ _RULES = tuple(
         (r"(?:encoder\.layer|layers)\.(\d+)\.output\.dense\.(.+)", r"blocks.\1.mlp.fc2.\2"),
         (r"(?:encoder\.layer|layers)\.(\d+)\.mlp\.weights_in\.(.+)", r"blocks.\1.mlp.w12.\2"),
         (r"(?:encoder\.layer|layers)\.(\d+)\.mlp\.weights_out\.(.+)", r"blocks.\1.mlp.w3.\2"),
-        (r"(?:encoder\.layer|layers)\.(\d+)\.mlp\.(fc[12]\..+)", r"blocks.\1.mlp.\2"),
+        (r"(?:encoder\.layer|layers)\.(\d+)\.mlp\.down_proj\.(.+)", r"blocks.\1.mlp.w3.\2"),
+        (
+            r"(?:encoder\.layer|layers)\.(\d+)\.mlp\.(fc[12]|gate_proj|up_proj)\.(.+)",
+            r"blocks.\1.mlp.\2.\3",
+        ),
         (r"(?:encoder\.layer|layers)\.(\d+)\.layer_scale([12])\.lambda1", r"blocks.\1.ls\2.gamma"),
         (r"layernorm\.(.+)", r"norm.\1"),
     )
 )
-_QKV = re.compile(r"(blocks\.\d+\.attn)\.(query|q_proj)\.(weight|bias)")
-_OF_QUERY = {"query": ("query", "key", "value"), "q_proj": ("q_proj", "k_proj", "v_proj")}
+# matrices that stand side by side in one: the first of them, all of them, the one
+_FIRST = re.compile(r"(blocks\.\d+\.(?:attn|mlp))\.(query|q_proj|gate_proj)\.(weight|bias)")
+_JOINED = {
+    "query": (("query", "key", "value"), "qkv"),
+    "q_proj": (("q_proj", "k_proj", "v_proj"), "qkv"),
+    "gate_proj": (("gate_proj", "up_proj"), "w12"),
+}
 _RESNET_PART = {"convolution": "conv", "normalization": "bn"}
 _RESNET = re.compile(
     r"encoder\.stages\.(\d+)\.layers\.(\d+)\.layer\.(\d+)\.(convolution|normalization)\.(.+)"
@@ -56,6 +65,8 @@ _STEM = re.compile(r"embedder\.embedder\.(convolution|normalization)\.(.+)")
 def from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename a ViTModel, Dinov2Model or ResNetModel; query, key and value become one matrix.
 
+    So do the two of a SwiGLU.
+
     Other names stay as they are; the pooler is left out, for no method was trained with it.
 
     >>> list(from_transformers({"layernorm.weight": torch.ones(2)}))
@@ -63,12 +74,13 @@ def from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     renamed = {_name(name): value for name, value in state.items() if name[:7] != "pooler."}
     for name in list(renamed):
-        match = _QKV.fullmatch(name)
+        match = _FIRST.fullmatch(name)
         if match:
-            parts = [f"{match[1]}.{word}.{match[3]}" for word in _OF_QUERY[match[2]]]
+            words, one = _JOINED[match[2]]
+            parts = [f"{match[1]}.{word}.{match[3]}" for word in words]
             if all(part in renamed for part in parts):
                 joined = torch.cat([renamed.pop(part) for part in parts])
-                renamed[f"{match[1]}.qkv.{match[3]}"] = joined
+                renamed[f"{match[1]}.{one}.{match[3]}"] = joined
     return renamed
 
 

@@ -22,7 +22,8 @@ class ResNetShape:
 
     block: Literal["basic", "bottleneck"] = "basic"
     blocks: tuple[int, ...] = (2, 2, 2, 2)  # per stage; 1 to 4 stages, each after the first halves
-    width: int = 64  # channels of the stem; a stage's first is as wide, the next ones double
+    width: int = 64  # of the first stage; the next ones double
+    stem_width: int | None = None  # channels of the stem (CMC's halves); None: width
     inner: int | None = None  # of the first stage's 3x3 convolutions (wide ResNets); None: width
     groups: int = 1  # of the 3x3 convolutions (ResNeXt)
     channels: int = 3  # of the image
@@ -42,7 +43,8 @@ class ResNetShape:
                 f"ResNet: expected bottlenecks whose inner width {self.groups} groups divide, got "
                 f"{self.block} blocks of {self.inner or self.width}; this variant is not supported"
             )
-        if min(self.width, self.channels, self.dim, self.inner or 1, self.groups) < 1:
+        widths = (self.width, self.stem_width or self.width, self.inner or self.width)
+        if min(*widths, self.channels, self.dim, self.groups) < 1:
             raise InputError(
                 f"ResNet: expected positive width, channels and dim, got {self.width}, "
                 f"{self.channels} and {self.dim}; give whole numbers from 1"
@@ -67,12 +69,13 @@ class ResNet(nn.Module):
     def __init__(self, shape: ResNetShape) -> None:
         super().__init__()
         self.shape = shape
+        self.channels = shape.channels
+        width_in = shape.stem_width or shape.width
         if shape.stem == "imagenet":
-            self.conv1 = nn.Conv2d(shape.channels, shape.width, 7, 2, 3, bias=False)
+            self.conv1 = nn.Conv2d(shape.channels, width_in, 7, 2, 3, bias=False)
         else:
-            self.conv1 = nn.Conv2d(shape.channels, shape.width, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(shape.width)
-        width_in = shape.width
+            self.conv1 = nn.Conv2d(shape.channels, width_in, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width_in)
         for stage, count in enumerate(shape.blocks):
             layer = _stage(shape, width_in, stage, count)
             self.add_module(f"layer{stage + 1}", layer)

@@ -1,18 +1,20 @@
 """Vision transformer (Dosovitskiy et al. 2021) with timm's parameter names, without timm.
 
 Knows what DINO, MoCo-v3 and DINOv2 add: LayerScale (`ls1.gamma`), register tokens, SwiGLU
-(`mlp.w12`, `mlp.w3`), positions for patches only, mean pooling with `fc_norm`.
+(`mlp.w12`, `mlp.w3`, or packed into `mlp.fc1`), a stem of convolutions, positions for patches only
+or for all tokens, mean pooling with `fc_norm`.
 """
 
 import re
 from collections.abc import Mapping
-from math import isqrt
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nemd_toolkit.encoders.patches import PatchStem
+from nemd_toolkit.encoders.positions import Positions, placed
 from nemd_toolkit.errors import InputError
 
 __all__ = ["VisionTransformer", "vit_from_state_dict"]
@@ -20,12 +22,12 @@ __all__ = ["VisionTransformer", "vit_from_state_dict"]
 _HEAD_WIDTH = 64  # of S, B and L; not told by shapes
 _WIDER_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}  # so400m, H, g, G: published widths
 _MOCO_V3_HEADS = 12  # of its S and B, moco-v3 vits.py
-_LARGEST_PATCH = 64  # pixels; a larger one would only fill the memory
 _EPSILON = 1e-6  # of layer norms, in timm and DINO
 _BLOCK = re.compile(r"blocks\.(\d{1,4})\.(.+)")
 _REGISTERS = ("register_tokens", "reg_token")
 _KNOWN = re.compile(
     r"cls_token|pos_embed|register_tokens|reg_token|patch_embed\.proj\.(weight|bias)|"
+    r"patch_embed\.proj\.\d{1,2}\.(weight|bias|running_mean|running_var|num_batches_tracked)|"
     r"(norm|fc_norm)\.(weight|bias)|blocks\.\d{1,4}\.(norm[12]|attn\.(qkv|proj)|"
     r"mlp\.(fc1|fc2|w12|w3))\.(weight|bias)|blocks\.\d{1,4}\.ls[12]\.gamma"
 )
@@ -37,21 +39,30 @@ class VisionTransformer(nn.Module):
     It is built from a state dict, which it keeps under the same names.
     """
 
-    def __init__(self, state: Mapping[str, Tensor], heads: int | None = None) -> None:
+    def __init__(
+        self,
+        state: Mapping[str, Tensor],
+        heads: int | None = None,
+        positions: Positions = "timm",
+    ) -> None:
         super().__init__()
         self._names = {name: name.replace(".", "·") for name in state}
         for name, value in state.items():
             self.register_buffer(self._names[name], value.float())
-        weight = state["patch_embed.proj.weight"]
-        self.width = int(weight.shape[0])
-        self.channels = int(weight.shape[1])
-        self.patch = int(weight.shape[2])
+        self.positions: Positions = positions
+        self.stem = PatchStem.of(state)
+        self.width, self.channels, self.patch = (
+            self.stem.width,
+            self.stem.channels,
+            self.stem.patch,
+        )
         self.heads = heads or _usual_heads(state, self.width)
         self.depth = 1 + max(int(m[1]) for m in map(_BLOCK.match, state) if m)
 
     def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
-        """Class token after the last norm (mean of the patches without one); not normalised.
+        """Class token after the last norm; not normalised.
 
+        Mean of the patches without a class token, or with a norm behind the pooling (`fc_norm`).
         Raises InputError for images that the patches do not tile.
         """
         if x.shape[2] % self.patch or x.shape[3] % self.patch:
@@ -64,8 +75,9 @@ class VisionTransformer(nn.Module):
             tokens = self._block(tokens, f"blocks.{number}")
         if "norm.weight" in self._names:
             tokens = self._norm(tokens, "norm")
-        pooled = tokens[:, 0] if self._has("cls_token") else tokens[:, extra:].mean(1)
-        return self._norm(pooled, "fc_norm") if self._has("fc_norm.weight") else pooled
+        if self._has("fc_norm.weight"):
+            return self._norm(tokens[:, extra:].mean(1), "fc_norm")
+        return tokens[:, 0] if self._has("cls_token") else tokens[:, extra:].mean(1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """As `features`."""
@@ -73,43 +85,26 @@ class VisionTransformer(nn.Module):
 
     def _tokens(self, x: Tensor) -> tuple[Tensor, int]:
         """Embedded patches behind class and register tokens; how many of these there are."""
-        maps = F.conv2d(
-            x, self["patch_embed.proj.weight"], self.get("patch_embed.proj.bias"), self.patch
-        )
-        grid = (maps.shape[2], maps.shape[3])
+        maps = self.stem.maps(x, {n: self[n] for n in self._names if n.startswith("patch_embed.")})
         patches = maps.flatten(2).transpose(1, 2)  # (b, d, h, w) -> (b, n, d)
-        first, places = self._positions(grid)
-        if places is not None:
-            patches = patches + places
-        extra = []
-        if self._has("cls_token"):
-            cls = self["cls_token"] if first is None else self["cls_token"] + first
-            extra.append(cls.expand(len(x), -1, -1))
-        extra += [self[name].expand(len(x), -1, -1) for name in _REGISTERS if self._has(name)]
-        return torch.cat([*extra, patches], 1), sum(part.shape[1] for part in extra)
-
-    def _positions(self, grid: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
-        """Position of the class token, where it has one, and of the patches on this grid.
-
-        Another grid than the trained one is interpolated: bicubic, as transformers does (DINO
-        shifts the grid by .1, DINOv2 with registers smooths: up to 7 % apart, so avoid it).
-        """
-        if not self._has("pos_embed"):
-            return None, None
-        table = self["pos_embed"]
-        count = table.shape[1]
-        with_class = self._has("cls_token") and isqrt(count - 1) ** 2 == count - 1
-        first, places = (table[:, :1], table[:, 1:]) if with_class else (None, table)
-        side = isqrt(places.shape[1])
-        if side**2 != places.shape[1]:
-            raise InputError(
-                f"ViT: expected positions on a square grid, got {count}; this variant is not known"
+        names = [name for name in ("cls_token", *_REGISTERS) if self._has(name)]
+        extra = [self[name] for name in names]
+        registers = sum(self[name].shape[1] for name in names if name in _REGISTERS)
+        count = sum(part.shape[1] for part in extra)
+        tokens = torch.cat(extra, 1) if extra else patches.new_zeros(1, 0, self.width)
+        if self._has("pos_embed"):
+            first, places = placed(
+                self["pos_embed"],
+                (maps.shape[2], maps.shape[3]),
+                tokens=count,
+                registers=registers,
+                way=self.positions,
             )
-        if (side, side) != grid:
-            square = places.reshape(1, side, side, -1).permute(0, 3, 1, 2)
-            scaled = F.interpolate(square, size=grid, mode="bicubic", align_corners=False)
-            places = scaled.flatten(2).transpose(1, 2)
-        return first, places
+            patches = patches + places
+            if first is not None:  # of all of them, or of the class token alone
+                with_place = tokens[:, : first.shape[1]] + first
+                tokens = torch.cat([with_place, tokens[:, first.shape[1] :]], 1)
+        return torch.cat([tokens.expand(len(x), -1, -1), patches], 1), count
 
     def _block(self, x: Tensor, name: str) -> Tensor:
         attended = self._attention(self._norm(x, f"{name}.norm1"), f"{name}.attn")
@@ -125,8 +120,9 @@ class VisionTransformer(nn.Module):
 
     def _mlp(self, x: Tensor, name: str) -> Tensor:
         if self._has(f"{name}.w12.weight"):
-            gate, value = self._linear(x, f"{name}.w12").chunk(2, -1)
-            return self._linear(F.silu(gate) * value, f"{name}.w3")
+            return self._linear(_gated(self._linear(x, f"{name}.w12")), f"{name}.w3")
+        if self[f"{name}.fc1.weight"].shape[0] == 2 * self[f"{name}.fc2.weight"].shape[1]:
+            return self._linear(_gated(self._linear(x, f"{name}.fc1")), f"{name}.fc2")
         return self._linear(F.gelu(self._linear(x, f"{name}.fc1")), f"{name}.fc2")
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
@@ -151,11 +147,13 @@ class VisionTransformer(nn.Module):
         return self.get_buffer(self._names[name])
 
 
-def vit_from_state_dict(state: Mapping[str, Tensor], heads: int | None = None) -> VisionTransformer:
+def vit_from_state_dict(
+    state: Mapping[str, Tensor], heads: int | None = None, positions: Positions = "timm"
+) -> VisionTransformer:
     """Build the ViT that these names describe; `heads` is by default width / 64.
 
-    Mask tokens (DINOv2) are left out. Raises InputError if a name is missing,
-    left over or of a shape that does not fit.
+    `positions` says whose way the learned ones go to another grid. Mask tokens (DINOv2) are left
+    out. Raises InputError if a name is missing, left over or of a shape that does not fit.
 
     >>> d = {"patch_embed.proj.weight": torch.zeros(64, 3, 4, 4), "cls_token": torch.ones(1, 1, 64)}
     >>> vit_from_state_dict(d)
@@ -165,7 +163,8 @@ def vit_from_state_dict(state: Mapping[str, Tensor], heads: int | None = None) -
 blocks.0.norm1.weight, got patch_embed.proj.weight, cls_token; pass names without prefix
     """
     state = {name: value for name, value in state.items() if name != "mask_token"}
-    if "patch_embed.proj.weight" not in state or "blocks.0.norm1.weight" not in state:
+    stem = "patch_embed.proj.weight" in state or "patch_embed.proj.0.weight" in state
+    if not stem or "blocks.0.norm1.weight" not in state:
         raise InputError(
             "ViT: expected patch_embed.proj.weight and blocks.0.norm1.weight, got "
             f"{', '.join(list(state)[:3]) or 'no keys'}; pass names without prefix"
@@ -176,13 +175,7 @@ blocks.0.norm1.weight, got patch_embed.proj.weight, cls_token; pass names withou
             f"ViT: expected timm's names, got {foreign[0]} and {len(foreign) - 1} others that are "
             "none; use --encoder timm:NAME"
         )
-    shape = tuple(state["patch_embed.proj.weight"].shape)
-    if len(shape) != 4 or shape[2] != shape[3] or not 1 <= shape[2] <= _LARGEST_PATCH:
-        raise InputError(
-            f"ViT: expected square patches of at most {_LARGEST_PATCH} pixels, got weights of "
-            f"shape {shape}; this variant is not known"
-        )
-    net = VisionTransformer(state, heads).eval()
+    net = VisionTransformer(state, heads, positions).eval()
     if net.width % net.heads:
         raise InputError(
             f"ViT: expected a width that {net.heads} heads divide, got {net.width}; this variant "
@@ -198,6 +191,11 @@ blocks.0.norm1.weight, got patch_embed.proj.weight, cls_token; pass names withou
             "variant is not known"
         ) from None
     return net
+
+
+def _gated(x: Tensor) -> Tensor:
+    gate, value = x.chunk(2, -1)
+    return F.silu(gate) * value
 
 
 def _usual_heads(state: Mapping[str, Tensor], width: int) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.images.collection import Images, at_home, files_stamp, require_undivided
-from nemd_toolkit.images.resizing import resize_and_crop
+from nemd_toolkit.images.resizing import Sizing, resize_and_crop
 from nemd_toolkit.numpy_files import GARBAGE, mapped_npy, read_entry
 
 __all__ = ["open_arrays"]
@@ -30,7 +30,7 @@ class _Part:
     channels_first: bool
 
 
-def open_arrays(file: str, split: str, size: tuple[int, int] | None) -> Images:
+def open_arrays(file: str, split: str, size: Sizing | None) -> Images:
     """Open the images in a .npy or .npz file, uint8 or floating point in [0, 1].
 
     Shapes are (n, h, w), (n, h, w, c) or (n, c, h, w) with c = 1 or 3. A .npz file holds `images`
@@ -125,9 +125,7 @@ def _channels_first(path: Path, images: NDArray[Any]) -> bool:
     return first
 
 
-def _images(
-    path: Path, name: str, split: str, size: tuple[int, int] | None, parts: list[_Part]
-) -> Images:
+def _images(path: Path, name: str, split: str, size: Sizing | None, parts: list[_Part]) -> Images:
     shapes = {(_channels(part), _size(part), part.images.dtype) for part in parts}
     if len(shapes) > 1:
         raise InputError(
@@ -136,7 +134,7 @@ def _images(
             "for the split 'train' or 'test'"
         )
     starts = np.cumsum([0, *(len(part.images) for part in parts)])
-    wanted = size or _size(parts[0])
+    wanted = size or Sizing(size=_size(parts[0]))
 
     def read(indices: Tensor) -> Tensor:
         rows = indices.numpy()
@@ -151,7 +149,7 @@ def _images(
         name=name,
         split=split,
         channels=_channels(parts[0]),
-        size=wanted,
+        size=wanted.size,
         ids=np.arange(starts[-1]),
         labels=labels,
         class_names=names,

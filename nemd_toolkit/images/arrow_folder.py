@@ -17,6 +17,7 @@ from nemd_toolkit.errors import InputError
 from nemd_toolkit.images.collection import Images, at_home, files_stamp, require_undivided
 from nemd_toolkit.images.named_labels import numbered
 from nemd_toolkit.images.pictures import Pictures
+from nemd_toolkit.images.resizing import Sizing
 
 __all__ = ["open_arrow_folder"]
 
@@ -36,7 +37,7 @@ class _Part:
     class_names: tuple[str, ...] | None
 
 
-def open_arrow_folder(folder: str, split: str, size: tuple[int, int] | None) -> Images:
+def open_arrow_folder(folder: str, split: str, size: Sizing | None) -> Images:
     """Open the pictures of a data set saved to disk, with its labels.
 
     A `DatasetDict` has its splits train and test (or validation); in a single data set train and
@@ -66,7 +67,7 @@ def open_arrow_folder(folder: str, split: str, size: tuple[int, int] | None) -> 
         name=f"hf:{folder}",
         split=split,
         channels=channels,
-        size=wanted,
+        size=wanted.size,
         ids=np.array(ids),
         labels=labels,
         class_names=next(iter(names)) or found,

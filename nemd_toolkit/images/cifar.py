@@ -10,6 +10,7 @@ import torch
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.images.collection import Images, at_home, images_in_memory
 from nemd_toolkit.images.plain_pickle import read_plain_pickle
+from nemd_toolkit.images.resizing import Sizing
 
 __all__ = ["open_cifar10", "open_cifar100"]
 
@@ -71,7 +72,7 @@ _CIFAR100 = _Cifar(
 )
 
 
-def open_cifar10(folder: str, split: str, size: tuple[int, int] | None) -> Images:
+def open_cifar10(folder: str, split: str, size: Sizing | None) -> Images:
     """Open the 50,000 training or 10,000 test images of CIFAR-10, 32x32 colour.
 
     `folder` holds data_batch_1.bin … or data_batch_1 …, or the folder that the archive unpacks to.
@@ -80,12 +81,12 @@ def open_cifar10(folder: str, split: str, size: tuple[int, int] | None) -> Image
     return _open(_CIFAR10, folder, split, size)
 
 
-def open_cifar100(folder: str, split: str, size: tuple[int, int] | None) -> Images:
+def open_cifar100(folder: str, split: str, size: Sizing | None) -> Images:
     """Open CIFAR-100; as `open_cifar10`. Labels are the 100 fine ones, not the 20 coarse."""
     return _open(_CIFAR100, folder, split, size)
 
 
-def _open(cifar: _Cifar, folder: str, split: str, size: tuple[int, int] | None) -> Images:
+def _open(cifar: _Cifar, folder: str, split: str, size: Sizing | None) -> Images:
     root, version = _find(cifar, at_home(folder))
     files = {"train": version.train, "test": (version.test,)}.get(
         split, (*version.train, version.test)

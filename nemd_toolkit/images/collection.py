@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.images.resizing import resize_and_crop
+from nemd_toolkit.images.resizing import Sizing, resize_and_crop
 
 __all__ = [
     "Images",
@@ -136,7 +136,7 @@ def images_in_memory(
     split: Split,
     brightest: int,
     class_names: tuple[str, ...] | None,
-    size: tuple[int, int] | None,
+    size: Sizing | None,
 ) -> Images:
     """Images over bytes in memory, where the byte `brightest` means 1.0.
 
@@ -146,7 +146,7 @@ def images_in_memory(
     >>> float(one.batch(torch.tensor([0])).mean())
     0.5
     """
-    wanted = size or (int(pixels.shape[2]), int(pixels.shape[3]))
+    wanted = size or Sizing(size=(int(pixels.shape[2]), int(pixels.shape[3])))
     stamp = hashlib.sha256(f"{tuple(pixels.shape)} {brightest} ".encode())
     stamp.update(pixels.contiguous().numpy().data)
 
@@ -157,7 +157,7 @@ def images_in_memory(
         name=name,
         split=split,
         channels=int(pixels.shape[1]),
-        size=wanted,
+        size=wanted.size,
         ids=ids,
         labels=labels,
         class_names=class_names,

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from nemd_toolkit.images.collection import Images, images_in_memory
+from nemd_toolkit.images.resizing import Sizing
 
 __all__ = ["open_digits"]
 
@@ -12,7 +13,7 @@ _TEST_SHARE = 0.25  # ours: scikit-learn ships no split
 _SPLIT_SEED = 0
 
 
-def open_digits(split: str, size: tuple[int, int] | None) -> Images:
+def open_digits(split: str, size: Sizing | None) -> Images:
     """Open the digits: 1,347 for training and 450 for testing, stratified, always the same.
 
     >>> len(open_digits("train", None)), len(open_digits("all", None))

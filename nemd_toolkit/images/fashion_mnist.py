@@ -8,6 +8,7 @@ import torch
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.images.collection import Images, at_home, images_in_memory
 from nemd_toolkit.images.idx import read_idx
+from nemd_toolkit.images.resizing import Sizing
 
 __all__ = ["open_fashion_mnist"]
 
@@ -28,7 +29,7 @@ _PARTS = {"train": ("train",), "test": ("t10k",), "all": ("train", "t10k")}
 _FOLDERS = ("FashionMNIST/raw", "raw", ".")  # torchvision's, its dataset folder, the files alone
 
 
-def open_fashion_mnist(folder: str, split: str, size: tuple[int, int] | None) -> Images:
+def open_fashion_mnist(folder: str, split: str, size: Sizing | None) -> Images:
     """Open the 60,000 training or 10,000 test images, 28x28 grey.
 
     Raises InputError when files are missing, damaged or do not belong together.

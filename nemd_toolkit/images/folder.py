@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.images.collection import Images, at_home, files_stamp
 from nemd_toolkit.images.pictures import FORMATS, Pictures, suffixes
+from nemd_toolkit.images.resizing import Sizing
 
 __all__ = ["open_folder"]
 
@@ -24,7 +25,7 @@ class _File:
     label: str | None  # name of the class folder
 
 
-def open_folder(folder: str, split: str, size: tuple[int, int] | None) -> Images:
+def open_folder(folder: str, split: str, size: Sizing | None) -> Images:
     """Open the pictures below `folder`.
 
     Class subfolders give labels; pictures directly in the folder have none. Where all subfolders
@@ -52,7 +53,7 @@ def open_folder(folder: str, split: str, size: tuple[int, int] | None) -> Images
         name=f"folder:{folder}",
         split=split,
         channels=channels,
-        size=wanted,
+        size=wanted.size,
         ids=np.array(ids),
         labels=labels,
         class_names=names,

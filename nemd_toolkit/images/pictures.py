@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from nemd_toolkit.errors import InputError
+from nemd_toolkit.images.resizing import Sizing, resized_part
 from nemd_toolkit.progress import bar
 
 __all__ = ["FORMATS", "DamagedPictures", "Pictures", "suffixes"]
@@ -73,8 +74,8 @@ class Pictures:
     names: Sequence[str]
     source: Callable[[int], Path | BytesIO]
 
-    def inspect(self, size: tuple[int, int] | None) -> tuple[int, tuple[int, int]]:
-        """Channels (1 if all are grey, else 3) and the size (height, width) to read them in.
+    def inspect(self, size: Sizing | None) -> tuple[int, Sizing]:
+        """Channels (1 if all are grey, else 3) and the size to read them in.
 
         That is `size`, or the one size of all, or 224x224. Reads headers only, of all of them.
         Raises DamagedPictures.
@@ -93,23 +94,24 @@ class Pictures:
                 advance(1)
         if damaged:
             raise DamagedPictures(self.where, damaged, len(self.names))
-        return (1 if grey else 3), size or (sizes.pop() if len(sizes) == 1 else _USUAL_SIZE)
+        usual = sizes.pop() if len(sizes) == 1 else _USUAL_SIZE
+        return (1 if grey else 3), size or Sizing(size=usual)
 
-    def reader(self, channels: int, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
+    def reader(self, channels: int, sizing: Sizing) -> Callable[[Tensor], Tensor]:
         """Give the function from numbers (b,) to float32 pixels (b, c, h, w) in [0, 1].
 
         It raises DamagedPictures, naming all of the batch that are.
         """
 
         def read(indices: Tensor) -> Tensor:
-            pixels = np.empty((len(indices), *size, channels), dtype=np.uint8)
+            pixels = np.empty((len(indices), *sizing.size, channels), dtype=np.uint8)
             damaged = []
             for place, row in enumerate(indices.tolist()):
                 try:
                     with Image.open(self.source(row), formats=FORMATS) as picture:
                         # (h, w) or (h, w, 3) -> (h, w, c)
-                        fitted = np.asarray(_fitted(picture, channels, size))
-                        pixels[place] = fitted.reshape(*size, channels)
+                        fitted = np.asarray(_fitted(picture, channels, sizing))
+                        pixels[place] = fitted.reshape(*sizing.size, channels)
                 except _UNREADABLE:
                     damaged.append(self.names[row])
             if damaged:
@@ -133,13 +135,10 @@ def _require_bounded(picture: Image.Image) -> None:
         raise ValueError(picture.mode)
 
 
-def _fitted(picture: Image.Image, channels: int, size: tuple[int, int]) -> Image.Image:
+def _fitted(picture: Image.Image, channels: int, sizing: Sizing) -> Image.Image:
     _require_bounded(picture)
     if picture.mode in _SIXTEEN_BITS:  # Pillow would clip at 255 instead of scaling
         picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
     if picture.mode == "P":
         picture = picture.convert("RGBA")  # a palette may mark transparency as bytes
-    converted = picture.convert("L" if channels == 1 else "RGB")
-    if (converted.height, converted.width) == size:
-        return converted
-    return ImageOps.fit(converted, (size[1], size[0]), Image.Resampling.BILINEAR)
+    return resized_part(picture.convert("L" if channels == 1 else "RGB"), sizing)

@@ -19,6 +19,7 @@ from nemd_toolkit.errors import InputError
 from nemd_toolkit.images.collection import Images, at_home, files_stamp, require_undivided
 from nemd_toolkit.images.named_labels import numbered
 from nemd_toolkit.images.pictures import Pictures, suffixes
+from nemd_toolkit.images.resizing import Sizing
 from nemd_toolkit.progress import bar
 
 __all__ = ["open_webdataset", "shard_paths"]
@@ -52,7 +53,7 @@ class _Index:
         return found
 
 
-def open_webdataset(pattern: str, split: str, size: tuple[int, int] | None) -> Images:
+def open_webdataset(pattern: str, split: str, size: Sizing | None) -> Images:
     """Open the pictures of tar shards: `shard-{000..012}.tar`, or one file.
 
     Labels are the text or the whole number in `name.cls`, or what `name.json` has as label, cls or
@@ -83,7 +84,7 @@ def open_webdataset(pattern: str, split: str, size: tuple[int, int] | None) -> I
         name=f"webdataset:{pattern}",
         split=split,
         channels=channels,
-        size=wanted,
+        size=wanted.size,
         ids=np.array(names),
         labels=labels,
         class_names=class_names,

@@ -110,6 +110,10 @@ def _family(state: State) -> str:
         return "ViT"
     if "layer1.0.conv1.weight" in state:
         return "ResNet (bottleneck)" if "layer1.0.conv3.weight" in state else "ResNet (basic)"
+    if any(name.startswith(("l_to_ab.", "ab_to_l.")) for name in state):
+        return "CMC"
+    if "layer_list.0.conv.weight" in state:
+        return "AMDIM"
     return "encoder of another kind"
 
 

@@ -8,6 +8,7 @@ from nemd_toolkit.formulas import info_nce
 from pauc_train.config import MANY, setting
 from pauc_train.contrast import ContrastConfig, ContrastTraining, Step
 from pauc_train.method import Method, Poster, Term, Terms
+from pauc_train.views import VIEWS
 
 __all__ = ["METHOD", "MocoConfig", "terms"]
 
@@ -19,6 +20,7 @@ class MocoConfig(ContrastConfig):
     head: Literal["linear", "mlp"] = "linear"
     temperature: float = setting(0.07, above=0)
     queue_size: int = setting(65536, least=1, most=MANY)
+    views: str = setting("photos-v1", known=tuple(VIEWS))
     schedule: Literal["cosine", "cosine-by-epoch", "step", "constant"] = "step"
 
 

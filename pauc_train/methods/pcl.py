@@ -11,6 +11,7 @@ from pauc_train.config import MANY, setting
 from pauc_train.contrast import ContrastConfig, ContrastTraining, Step
 from pauc_train.expectation import PrototypeConfig
 from pauc_train.method import Method, Poster, Term, Terms
+from pauc_train.views import VIEWS
 
 __all__ = ["METHOD", "PclConfig", "terms"]
 
@@ -28,6 +29,7 @@ class _FirstConfig(PclConfig):
     """PCL v1's, where they differ."""
 
     head: Literal["linear", "mlp"] = "linear"
+    views: str = setting("photos-v1", known=tuple(VIEWS))
     schedule: Literal["cosine", "cosine-by-epoch", "step", "constant"] = "step"
 
 

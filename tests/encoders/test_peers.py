@@ -68,15 +68,50 @@ def test_timm_vit_that_pools_its_patches(peers):
         assert_same(vit_from_state_dict(model.state_dict()).features(images(64)), model(images(64)))
 
 
-def test_swiglu_of_dinov2(peers):
+@pytest.mark.parametrize("norm", ["norm", "fc_norm"])
+def test_timm_vit_with_a_class_token_that_pools_its_patches(peers, norm):
+    """fc_norm stands behind the mean of the patches, whether there is a class token or not."""
+    options = {"global_pool": "avg"} if norm == "fc_norm" else {}
+    model = peers.timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=64, **options)
+    random_weights(model)
+    state = model.state_dict()
+    assert f"{norm}.weight" in state
+    assert "cls_token" in state
+    with torch.inference_mode():
+        assert_same(vit_from_state_dict(state).features(images(64)), model(images(64)))
+
+
+@pytest.mark.parametrize("registers", [0, 1, 4])
+@pytest.mark.parametrize("everywhere", [True, False])
+@pytest.mark.parametrize("token", [True, False])
+@pytest.mark.parametrize("shape", [(80, 80), (96, 64), (48, 80)])
+def test_timm_vits_on_another_grid(peers, registers, everywhere, token, shape):
+    """Positions of all tokens or of patches alone (no_embed_class), resampled by timm itself."""
+    model = peers.timm.create_model(
+        "vit_tiny_patch16_224", num_classes=0, img_size=80, reg_tokens=registers, depth=2,
+        no_embed_class=not everywhere, dynamic_img_size=True, class_token=token,
+        global_pool="token" if token else "avg",
+    )  # fmt: skip
+    random_weights(model)
+    seen = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert_same(vit_from_state_dict(model.state_dict()).features(seen), model(seen))
+
+
+@pytest.mark.parametrize("own_names", [True, False])
+def test_swiglu_of_dinov2(peers, own_names):
     model = peers.timm.create_model(
         "vit_giant_patch14_dinov2", num_classes=0, img_size=56, embed_dim=128, depth=2, num_heads=2
     )
     random_weights(model)
-    state = {
-        name.replace("mlp.fc1.", "mlp.w12.").replace("mlp.fc2.", "mlp.w3."): value
-        for name, value in model.state_dict().items()
-    }  # DINOv2's own names of timm's packed SwiGLU
+    state = (
+        model.state_dict()
+        if not own_names
+        else {
+            name.replace("mlp.fc1.", "mlp.w12.").replace("mlp.fc2.", "mlp.w3."): value
+            for name, value in model.state_dict().items()
+        }
+    )  # DINOv2's own names of timm's packed SwiGLU
     with torch.inference_mode():
         assert_same(vit_from_state_dict(state).features(images(56)), model(images(56)))
 
@@ -96,6 +131,31 @@ def test_transformers_vits(peers, kind):
     with torch.inference_mode():
         theirs = model(images(32)).last_hidden_state[:, 0]
         assert_same(ours.features(images(32)), theirs)
+
+
+@pytest.mark.parametrize("swiglu", [True, False])
+@pytest.mark.parametrize("kind", ["ViT", "Dinov2", "Dinov2WithRegisters"])
+@pytest.mark.parametrize("shape", [(32, 32), (48, 48), (40, 24)])
+def test_transformers_vits_on_another_grid(peers, kind, swiglu, shape):
+    """With gate_proj, up_proj and down_proj, as transformers 5 calls a SwiGLU's matrices."""
+    options = {"use_swiglu_ffn": swiglu} if kind != "ViT" else {}
+    config = getattr(peers.transformers, f"{kind}Config")(
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=96,
+        image_size=32,
+        patch_size=8,
+        **options,
+    )
+    model = random_weights(getattr(peers.transformers, f"{kind}Model")(config))
+    state = model.state_dict()
+    assert any("gate_proj" in name for name in state) == (swiglu and kind != "ViT")
+    ours = backbone_from_state_dict(state, attention_heads=4)
+    seen = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(1))
+    grown = {"interpolate_pos_encoding": True} if kind == "ViT" else {}
+    with torch.inference_mode():
+        assert_same(ours.features(seen), model(seen, **grown).last_hidden_state[:, 0])
 
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])

@@ -142,6 +142,7 @@ class TestTransformers:
         assert found.settings["num_attention_heads"] == 3
         image(found, resize=None, norm=HALF)
         assert found.image.normalised
+        assert found.image.squeezed  # ViTImageProcessor keeps no ratio
         assert len(found.sha256) == 64
 
     def test_dinov2_in_several_files(self, tmp_path):
@@ -172,6 +173,7 @@ class TestTransformers:
         assert found.layout == "transformers/dinov2"
         same(found.branch().backbone, state)
         image(found, interpolation="bicubic")
+        assert not found.image.squeezed
         (tmp_path / min(weight_map.values())).unlink()
         with pytest.raises(InputError, match="names of files in the same folder"):
             read_checkpoint(tmp_path)
@@ -187,6 +189,11 @@ class TestTransformers:
         same(found.branch().backbone, hugging_face_resnet())
         heads(found.branch(), classifier=linear(1, 16, 10))
         image(found, interpolation="bicubic")
+        assert not found.image.squeezed
+        (tmp_path / "preprocessor_config.json").write_text(
+            json.dumps({"crop_pct": 0.875, "resample": 3, "size": {"shortest_edge": 384}})
+        )
+        assert read_checkpoint(tmp_path).image.squeezed
 
     @pytest.mark.parametrize(
         ("files", "message"),
@@ -242,6 +249,13 @@ class TestTimm:
         image(found, resize=248, interpolation="bicubic", norm=HALF)
         assert found.image.normalised
         assert found.branch().head("classifier").state["weight"].shape == (10, 24)
+
+    @pytest.mark.parametrize(("mode", "part"), [("squash", 1.0), ("squash", 0.9), ("center", 1.0)])
+    def test_pictures_may_be_squashed(self, tmp_path, mode, part):
+        config = {"input_size": [3, 224, 224], "mean": HALF[0], "std": HALF[1], "crop_pct": part}
+        config["crop_mode"] = mode
+        found = read_checkpoint(folder(tmp_path / "x", vit(0), config=config))
+        assert found.image.squeezed == ((mode, part) == ("squash", 1.0))
 
     def test_a_resnet(self, tmp_path):
         config = {"input_size": [3, 160, 160], "mean": HALF[0], "std": HALF[1], "crop_pct": 1.0}

@@ -1,5 +1,7 @@
 """Settings: sources of values, and errors that say what to do."""
 
+from pathlib import Path
+
 import pytest
 
 from nemd_toolkit.errors import InputError
@@ -27,7 +29,10 @@ def test_overrides_beat_the_methods_table_which_beats_the_recipe(tmp_path):
     assert "alpha" not in load_config("pcl", recipe).plain()
 
 
-@pytest.mark.parametrize("name", ["digits", "fashion-mnist", "folder"])
+RECIPES = sorted(path.stem for path in Path("pauc_train/recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("method", METHODS)
 def test_packaged_recipes_are_valid(name, method):
     assert recipe_for(f"{name}:x") == name

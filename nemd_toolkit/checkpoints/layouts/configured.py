@@ -49,6 +49,7 @@ def _timm(image: ImageInfo, config: Mapping[str, Any]) -> ImageInfo:
         std=tuple(float(value) for value in config["std"]),
         resize=floor(min(height, width) / shown_part),
         interpolation=_interpolation(bicubic=config.get("interpolation") == "bicubic"),
+        squeezed=config.get("crop_mode") == "squash" and shown_part == 1.0,
         normalised=True,
     )
 
@@ -57,7 +58,7 @@ def _transformers(
     image: ImageInfo, entry: Mapping[str, Any], config: Mapping[str, Any]
 ) -> ImageInfo:
     """Read what ViT's, ConvNeXT's (for ResNets) and BiT's (for DINOv2) image processors keep."""
-    size, resize = _sides(entry)
+    size, resize, squeezed = _sides(entry)
     mean, std = entry.get("image_mean"), entry.get("image_std")
     if entry.get("do_normalize") is False:
         mean, std = [0.0] * image.channels, [1.0] * image.channels
@@ -67,6 +68,7 @@ def _transformers(
         channels=int(config.get("num_channels", image.channels)),
         size=size or image.size,
         resize=resize if size else image.resize,
+        squeezed=squeezed,
         mean=tuple(float(value) for value in mean) if mean is not None else image.mean,
         std=tuple(float(value) for value in std) if std is not None else image.std,
         interpolation=_interpolation(bicubic=entry.get("resample", _BICUBIC) == _BICUBIC),
@@ -74,18 +76,21 @@ def _transformers(
     )
 
 
-def _sides(entry: Mapping[str, Any]) -> tuple[tuple[int, int] | None, int | None]:
-    """Size that is cut out, and that of the shorter side before."""
+def _sides(entry: Mapping[str, Any]) -> tuple[tuple[int, int] | None, int | None, bool]:
+    """Size that is cut out, that of the shorter side before, and whether nothing is cut off."""
     size, crop = entry.get("size"), entry.get("crop_size")
     edge = size.get("shortest_edge") if isinstance(size, Mapping) else size
     if crop is not None and entry.get("do_center_crop", True):
         cut = _pair(crop)
-        return cut, int(edge) if edge is not None else min(_pair(size)) if size else None
+        return cut, int(edge) if edge is not None else min(_pair(size)) if size else None, False
     if "crop_pct" in entry and edge is not None:
         side = int(edge)
         part = entry["crop_pct"] or 0.875
-        return (side, side), side if side >= _WARPED else floor(side / part)
-    return (_pair(size), None) if size is not None else (None, None)
+        squeezed = side >= _WARPED
+        return (side, side), side if squeezed else floor(side / part), squeezed
+    if size is None:
+        return None, None, False
+    return _pair(size), None, not isinstance(size, Mapping) or "height" in size
 
 
 def _pair(size: Any) -> tuple[int, int]:

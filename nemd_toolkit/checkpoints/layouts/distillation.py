@@ -44,6 +44,7 @@ def _dino(branch: str) -> Layout:
         },
         default=branch,
         image=DINO_INPUT,
+        positions="dino",
         prototypes=(Vectors(prefix=f"{branch}.head.last_layer.", layer="projector"),),
     )
 
@@ -69,6 +70,7 @@ def _dinov2(branch: str) -> Layout:
         default=branch,
         rename=unchunked,
         image=DINO_INPUT,
+        positions="dino",
         prototypes=(Vectors(prefix=f"{branch}.dino_head.last_layer.", layer="projector"),),
         any_size=True,
     )

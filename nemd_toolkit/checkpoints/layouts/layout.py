@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from nemd_toolkit.checkpoints.layouts.parts import (
     Head,
     ImageInfo,
     OwnPrototypes,
+    Positions,
     State,
 )
 
@@ -36,7 +38,7 @@ class HeadAt:
     activation: Activation = "relu"
     normalised: bool = False
     on: str | None = None  # the layer that it is applied to; None: the one before it
-    then: str | None = None  # prefix of a further piece behind an activation
+    then: tuple[str, ...] = ()  # prefixes of further pieces, each behind an activation
     rename: Callable[[State], State] = field(default=lambda state: state)  # to numbers
 
 
@@ -45,6 +47,7 @@ class Part:
     """Where one branch is. Heads that the file lacks are left out."""
 
     backbone: str  # prefix
+    only: tuple[str, ...] = ()  # beginnings, one of which names below the prefix must have
     heads: tuple[HeadAt, ...] = ()
     layer: str = "backbone"  # where the method's loss lives, if the file holds that head
 
@@ -81,6 +84,7 @@ class Layout:
     absent: tuple[str, ...] = ()  # names, or beginnings, that must not be there
     small: ImageInfo | None = None  # input of a ResNet with a 3x3 stem, where the code tells it
     any_size: bool = False  # positions are interpolated: a ViT's grid does not tell the size
+    positions: Positions = "timm"
     told: Callable[[State], bool] | None = None  # what marks cannot say
 
     def fits(self, state: State) -> bool:
@@ -98,13 +102,20 @@ class Layout:
         heads = [head for at in part.heads if (head := self._head(state, at)).state]
         layer = part.layer if any(head.layer == part.layer for head in heads) else "backbone"
         own = self._own(state, part.backbone)
-        return Branch(backbone=self.rename(own), heads=tuple(heads), default_layer=layer)
+        own = {k: v for k, v in own.items() if not part.only or k.startswith(part.only)}
+        return Branch(
+            backbone=self.rename(own),
+            heads=tuple(heads),
+            default_layer=layer,
+            positions=self.positions,
+        )
 
     def _head(self, state: State, at: HeadAt) -> Head:
         inside = self._own(state, at.prefix)
+        further = [self._own(state, prefix) for prefix in at.then]
         return Head(
             layer=at.layer,
-            state=at.rename(appended(inside, self._own(state, at.then)) if at.then else inside),
+            state=at.rename(reduce(appended, further, inside)),
             activation=at.activation,
             normalised=at.normalised,
             on=at.on,
@@ -123,7 +134,7 @@ class Layout:
         """All beginnings that belong to a part of its own."""
         parts = self.parts.values()
         heads = {at.prefix for part in parts for at in part.heads}
-        heads |= {at.then for part in parts for at in part.heads if at.then}
+        heads |= {prefix for part in parts for at in part.heads for prefix in at.then}
         return heads | {part.backbone for part in parts} | {v.prefix for v in self.prototypes}
 
     def own_prototypes(self, state: State) -> tuple[OwnPrototypes, ...]:

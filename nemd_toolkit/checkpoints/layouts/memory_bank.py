@@ -45,7 +45,7 @@ def _pic(name: str, title: str, mark: str) -> Layout:
         mlp = HeadAt(
             layer="projector",
             prefix=f"{start}fc1.",
-            then=f"{start}fc2.",
+            then=(f"{start}fc2.",),
             normalised=True,
         )
         return _one(start, _projector(f"{start}fc."), mlp)

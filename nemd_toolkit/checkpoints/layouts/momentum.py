@@ -86,7 +86,7 @@ def cld_part(backbone: str, shared: str, start: str, last: tuple[str, str]) -> P
             HeadAt(
                 layer=layer,
                 prefix=shared,
-                then=start + own,
+                then=(start + own,),
                 normalised=True,
                 on=on,
                 rename=normed_linear,

@@ -9,10 +9,20 @@ from torch import Tensor
 
 from nemd_toolkit.checkpoints.training_log import TrainingLog
 
-__all__ = ["Activation", "Branch", "Head", "ImageInfo", "OwnPrototypes", "Reading", "State"]
+__all__ = [
+    "Activation",
+    "Branch",
+    "Head",
+    "ImageInfo",
+    "OwnPrototypes",
+    "Positions",
+    "Reading",
+    "State",
+]
 
 State = Mapping[str, Tensor]
 Activation = Literal["relu", "gelu"]
+Positions = Literal["dino", "timm"]  # whose way a ViT's positions go to another grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +35,8 @@ class ImageInfo:
     std: tuple[float, ...]
     resize: int | None = None  # shorter side before the centre is cut out; None: just covers `size`
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    space: Literal["rgb", "lab"] = "rgb"  # mean and std are of this space
+    squeezed: bool = False  # brought to `size` as a whole, whatever its shape, and nothing cut off
+    space: Literal["rgb", "lab", "ycbcr", "ydbdr"] = "rgb"  # mean and std are of this space
     normalised: bool = True  # false: the file does not say, and the usual values are assumed
 
 
@@ -47,6 +58,7 @@ class Branch:
     backbone: State = field(repr=False)  # torchvision's names of a ResNet, timm's of a ViT
     heads: tuple[Head, ...] = ()  # in the order in which they are applied
     default_layer: str = "backbone"  # where the method's loss and its prototypes live
+    positions: Positions = "timm"
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
-"""Checkpoints of pauc-train: PCL's keys, and what PCL leaves out under `nemd`."""
+"""Checkpoints of pauc-train: the method's own keys, and the rest under `nemd`."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from nemd_toolkit.checkpoints.content import Content
 from nemd_toolkit.checkpoints.layouts.inputs import checked_image
-from nemd_toolkit.checkpoints.layouts.parts import Branch, ImageInfo, OwnPrototypes, Reading
+from nemd_toolkit.checkpoints.layouts.layout import HeadAt, Layout, Part, Vectors
+from nemd_toolkit.checkpoints.layouts.parts import ImageInfo, OwnPrototypes, Reading, State
 from nemd_toolkit.checkpoints.training_log import read_log
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError
@@ -15,12 +16,18 @@ __all__ = ["FORMAT", "read_pauc_train"]
 FORMAT = "pauc-train/1"
 
 
-def read_pauc_train(
-    content: Content, branches: Mapping[str, Branch], default: str
-) -> Reading | None:
-    """Read what stands under `nemd`; None where the file has no such entry.
+# where files that do not say keep their encoders: PCL's names
+_PCL = {
+    "key": {"backbone": "encoder_k", "projector": None},
+    "query": {"backbone": "encoder_q", "projector": None},
+}
 
-    Raises InputError for an entry that does not fit.
+
+def read_pauc_train(content: Content, state: State) -> Reading | None:
+    """Read what stands under `nemd`; None where the file has no such entry, or no encoder.
+
+    `nemd.branches` tells where encoders are, the one that prototypes are made from first, and
+    `nemd.vectors` where learned prototypes are. Raises InputError for an entry that does not fit.
     """
     extra = content.data.get("nemd") if isinstance(content.data, Mapping) else None
     if not isinstance(extra, Mapping) or "format" not in extra:
@@ -30,9 +37,13 @@ def read_pauc_train(
             f"{content.path}: expected a checkpoint of format {FORMAT}, got "
             f"{shown(extra['format'])}; update nemd-toolkit"
         )
-    if not branches:
-        return None
     try:
+        layout = _layout(extra)
+        branches = layout.branches(state)
+        if not branches:
+            return None
+        learned = layout.own_prototypes(state)
+        clustered = tuple(_own_prototypes(entry) for entry in extra.get("prototypes") or ())
         return Reading(
             layout=FORMAT,
             title="pauc-train",
@@ -41,15 +52,42 @@ def read_pauc_train(
             data=extra["data"] if isinstance(extra.get("data"), str) else None,
             image=_image_info(extra["image"]),
             branches=branches,
-            default_branch=default,
-            prototypes=tuple(_own_prototypes(entry) for entry in extra.get("prototypes") or ()),
+            default_branch=next(iter(branches)),
+            prototypes=(*clustered, *learned),
             log=read_log(extra, content.path),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{content.path}: expected image and prototypes under nemd as pauc-train writes them, "
-            f"got an entry that does not fit ({shown(error)}); save the checkpoint again"
+            f"{content.path}: expected image, branches and prototypes under nemd as pauc-train "
+            f"gives them, got an entry that does not fit ({shown(error)}); save the file again"
         ) from None
+
+
+def _layout(extra: Mapping[str, Any]) -> Layout:
+    """Give the layout that the file describes; raises all kinds of errors for anything else."""
+    parts: dict[str, Part] = {}
+    for name, at in (extra.get("branches") or _PCL).items():
+        backbone = f"{_word(at['backbone'])}."
+        projector = f"{backbone}fc." if at["projector"] is None else f"{_word(at['projector'])}."
+        head = HeadAt(layer="projector", prefix=projector, normalised=True)
+        parts[_word(name)] = Part(backbone=backbone, heads=(head,), layer="projector")
+    vectors = extra.get("vectors")
+    learned = () if vectors is None else (Vectors(prefix=f"{_word(vectors)}.", layer="projector"),)
+    return Layout(
+        name=FORMAT,
+        title="pauc-train",
+        source="pauc_train/run.py",
+        marks=(),
+        parts=parts,
+        default=next(iter(parts)),
+        prototypes=learned,
+    )
+
+
+def _word(value: Any) -> str:
+    if type(value) is not str or not value:
+        raise TypeError(f"a name of type {type(value).__name__}")
+    return value
 
 
 def _image_info(entry: Mapping[str, Any]) -> ImageInfo:

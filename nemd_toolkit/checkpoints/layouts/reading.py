@@ -12,14 +12,14 @@ from nemd_toolkit.checkpoints.layouts.inputs import fitted
 from nemd_toolkit.checkpoints.layouts.layout import Layout
 from nemd_toolkit.checkpoints.layouts.lightly import LIGHTLY
 from nemd_toolkit.checkpoints.layouts.memory_bank import MEMORY_BANK
-from nemd_toolkit.checkpoints.layouts.momentum import MOCO, MOMENTUM
+from nemd_toolkit.checkpoints.layouts.momentum import MOMENTUM
 from nemd_toolkit.checkpoints.layouts.names import tensors
 from nemd_toolkit.checkpoints.layouts.parts import Branch, Reading, State
 from nemd_toolkit.checkpoints.layouts.pauc_train import FORMAT, read_pauc_train
 from nemd_toolkit.checkpoints.layouts.plain import PLAIN
 from nemd_toolkit.checkpoints.layouts.prototypical import PROTOTYPICAL
 from nemd_toolkit.checkpoints.layouts.sololearn import SOLO_LEARN
-from nemd_toolkit.checkpoints.layouts.special import SPECIAL
+from nemd_toolkit.checkpoints.layouts.special import SPECIAL, viewed
 from nemd_toolkit.checkpoints.layouts.stable import STABLE
 from nemd_toolkit.checkpoints.layouts.transformers import HUGGING_FACE, VISION_TRANSFORMERS
 from nemd_toolkit.checkpoints.layouts.twins import TWINS
@@ -65,7 +65,7 @@ def read_layout(content: Content, wanted: str | None = None) -> Reading:
     Raises UnknownLayout where none fits, InputError for an unknown or unfitting `wanted`.
     """
     state = tensors(content.data)
-    ours = _ours(content, state)
+    ours = read_pauc_train(content, state)
     if ours is not None and wanted in (None, FORMAT):
         return _completed(ours, content)
     for layout in _candidates(wanted, content):
@@ -96,11 +96,6 @@ def _candidates(wanted: str | None, content: Content) -> tuple[Layout, ...]:
     return found
 
 
-def _ours(content: Content, state: State) -> Reading | None:
-    branches = MOCO.branches(state)
-    return read_pauc_train(content, branches, _default(MOCO, branches))
-
-
 def _default(layout: Layout, branches: Mapping[str, Branch]) -> str:
     return layout.default if layout.default in branches else next(iter(branches), "")
 
@@ -126,7 +121,9 @@ def _left_out(layout: Layout, state: State, branches: Mapping[str, Branch]) -> s
     taken = {id(value) for part in parts for value in part.values()}
     heads = [at for part in layout.parts.values() for at in part.heads]
     whole = [at.prefix for at in heads] + [at.prefix for at in layout.prototypes]
-    whole += [at.then for at in heads if at.then]  # some are rewritten, so they are not found again
+    whole += [
+        prefix for at in heads for prefix in at.then
+    ]  # some are rewritten, so they are not found again
     left = [k for k, v in state.items() if id(v) not in taken and not k.startswith(tuple(whole))]
     return f"; {len(left)} other entries are left out" if left else ""
 
@@ -138,7 +135,8 @@ def _completed(reading: Reading, content: Content) -> Reading:
     epoch = data.get("epoch")
     whole = epoch if isinstance(epoch, int) and not isinstance(epoch, bool) else None
     settings = next((s for s in (_plain(data.get(name)) for name in _SETTINGS) if s), {})
-    image = configured(reading.image, content) if content.container == "folder" else reading.image
+    image = viewed(reading.image, settings)
+    image = configured(image, content) if content.container == "folder" else image
     return replace(reading, arch=arch, epoch=whole, settings=settings, image=image)
 
 

@@ -3,10 +3,14 @@
 CPC has no public weights, so there is no line for it.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from nemd_toolkit.checkpoints.layouts.layout import HeadAt, Layout, Part
 from nemd_toolkit.checkpoints.layouts.parts import ImageInfo
+from nemd_toolkit.checkpoints.layouts.renaming import relabelled
 
-__all__ = ["SPECIAL"]
+__all__ = ["SPECIAL", "viewed"]
 
 # CMC LinearProbing.py: half the sum and half the span of the lowest and highest L, a and b
 _LAB = ImageInfo(
@@ -17,6 +21,51 @@ _LAB = ImageInfo(
     resize=256,
     space="lab",
 )
+_YCBCR = replace(
+    _LAB, mean=(116.151, 121.080, 132.342), std=(109.500, 111.855, 111.964), space="ycbcr"
+)
+_YDBDR = replace(_LAB, mean=(0.457, -0.082, -0.052), std=(0.500, 1.331, 1.333), space="ydbdr")
+_HALVES = {"l": "encoder.l_to_ab.", "ab": "encoder.ab_to_l."}
+
+
+def viewed(image: ImageInfo, settings: Mapping[str, object]) -> ImageInfo:
+    """Give CMC's other colour space, where its options name that one; others as they are.
+
+    >>> viewed(_LAB, {"view": "YCbCr"}).space, viewed(_LAB, {"view": "Lab"}).space
+    ('ycbcr', 'lab')
+    """
+    return _YCBCR if image == _LAB and settings.get("view") == "YCbCr" else image
+
+
+def _half(start: str) -> Part:
+    """One network with its projector: of a ResNet, or of an AlexNet in three pieces."""
+    heads = (
+        HeadAt(layer="projector", prefix=f"{start}fc.", normalised=True),
+        HeadAt(
+            layer="projector",
+            prefix=f"{start}fc6.",
+            then=(f"{start}fc7.", f"{start}fc8."),
+            normalised=True,
+        ),
+    )
+    name = start.removeprefix("encoder.")
+    return Part(backbone="encoder.", only=(name,), heads=heads, layer="projector")
+
+
+def _pycontrast(branch: str, start: str) -> dict[str, Part]:
+    """Both networks of one encoder, then each with its projector."""
+    numbers = {"y": 1, "dbdr": 2}
+    whole = Part(backbone=start, only=tuple(f"encoder{n}." for n in numbers.values()))
+    halves = {
+        f"{branch}-{name}": Part(
+            backbone=start,
+            only=(f"encoder{n}.",),
+            heads=(HeadAt(layer="projector", prefix=f"{start}head{n}.", normalised=True),),
+            layer="projector",
+        )
+        for name, n in numbers.items()
+    }
+    return {branch: whole, **halves}
 
 
 def _amdim(
@@ -54,9 +103,24 @@ SPECIAL = (
         title="CMC",
         source="github.com/HobbitLong/CMC models/resnet.py, models/alexnet.py, LinearProbing.py",
         marks=("encoder.l_to_ab.", "encoder.ab_to_l."),
-        parts={"encoder": Part(backbone="encoder.")},  # of both halves, each with its projector
+        parts={
+            "encoder": Part(backbone="encoder."),
+            **{name: _half(start) for name, start in _HALVES.items()},
+        },
         default="encoder",
         image=_LAB,
+    ),
+    # heads for jigsaws (CMC with PIRL) take nine tiles, not images: left out
+    Layout(
+        name="cmc/pycontrast",
+        title="CMC of PyContrast",
+        source="github.com/HobbitLong/PyContrast pycontrast/networks/build_backbone.py, "
+        "datasets/util.py",
+        marks=("encoder1.conv1.weight", "encoder2.conv1.weight", "head1.0.weight"),
+        parts={**_pycontrast("query", ""), **_pycontrast("key", "model_ema.")},
+        default="key",
+        rename=relabelled({"encoder1": "l_to_ab", "encoder2": "ab_to_l"}),
+        image=_YDBDR,
     ),
     _amdim(
         128,

@@ -26,13 +26,13 @@ def vit_names(state: State) -> State:
     return {key: value for key, value in unchunked(state).items() if _VIT.match(key)}
 
 
-def _vit(prefix: str) -> Layout:
+def _vit(prefix: str, stem: str = "proj.weight") -> Layout:
     below = f" below {prefix}" if prefix else ""
     return Layout(
         name="vit",
         title=f"a vision transformer alone, with timm's names{below}",
         source="timm models/vision_transformer.py, facebookresearch/dino vision_transformer.py",
-        marks=(f"{prefix}patch_embed.proj.weight", f"{prefix}blocks.0.norm1.weight"),
+        marks=(f"{prefix}patch_embed.{stem}", f"{prefix}blocks.0.norm1.weight"),
         parts={
             "encoder": Part(
                 backbone=prefix,
@@ -57,9 +57,14 @@ _DINOV2_HUB = Layout(
     rename=vit_names,
     image=DINO_INPUT,
     any_size=True,
+    positions="dino",
 )
 
-VISION_TRANSFORMERS = (_DINOV2_HUB, *(_vit(prefix) for prefix in _PREFIXES))
+VISION_TRANSFORMERS = (
+    _DINOV2_HUB,
+    *(_vit(prefix) for prefix in _PREFIXES),
+    _vit("", "proj.0.weight"),  # MoCo v3's stem of convolutions, behind its linear evaluation
+)
 
 
 def _hugging_face(

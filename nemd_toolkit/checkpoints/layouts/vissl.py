@@ -63,14 +63,14 @@ def _layout(
 
 
 def _below(head: HeadAt, start: str) -> HeadAt:
-    then = start + head.then if head.then else None
+    then = tuple(start + prefix for prefix in head.then)
     return replace(head, prefix=start + head.prefix, then=then)
 
 
 def _heads(start: str) -> tuple[Layout, ...]:
     swav = HeadAt(layer="projector", prefix="0.projection_head.", normalised=True)
     dino = HeadAt(layer="projector", prefix="0.mlp.", activation="gelu", normalised=True)
-    two = HeadAt(layer="projector", prefix="0.clf.", then="1.clf.")
+    two = HeadAt(layer="projector", prefix="0.clf.", then=("1.clf.",))
     one = HeadAt(layer="projector", prefix="0.clf.")
     last = HeadAt(layer="head", prefix="0.clf.")  # one linear layer: of classes, or PIRL's
     marks = ("0.mlp.", "0.prototypes0.weight_v")

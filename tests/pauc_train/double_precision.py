@@ -1,0 +1,8 @@
+"""Run pauc-train in float64, where the order of sums does not decide a cluster."""
+
+import torch
+
+from pauc_train.__main__ import main
+
+torch.set_default_dtype(torch.float64)
+main()
