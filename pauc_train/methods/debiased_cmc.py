@@ -13,14 +13,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pauc_train.config import setting
-from pauc_train.method import Batch, Method, Poster, Setup, Term, Terms, preset
-from pauc_train.methods.cmc import C, CmcConfig, TwoHalves
+from pauc_train.method import Batch, Method, Poster, Setup, Terms, preset
+from pauc_train.methods.cmc import C, HalvesConfig, TwoHalves
 
 __all__ = ["METHOD", "DebiasedCmcConfig", "DebiasedCmcTraining", "debiased_contrast"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DebiasedCmcConfig(CmcConfig):
+class DebiasedCmcConfig(HalvesConfig):
     """CMC's settings and the correction's."""
 
     class_prior: float = setting(0.01, least=0, most=0.99)  # τ+, ImageNet-100's best of .005, .01
@@ -54,14 +54,12 @@ class DebiasedCmcTraining(TwoHalves[C], Generic[C]):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Terms:
         """Give the loss in both directions, which CMC adds up."""
+        temperature = self.config.temperature
 
         def contrast(logits: Tensor, _: int) -> Tensor:
-            return debiased_contrast(
-                logits, class_prior=self.class_prior, temperature=self.config.temperature
-            )
+            return debiased_contrast(logits, class_prior=self.class_prior, temperature=temperature)
 
-        brightness, colour = self.contrasted(batch, generator, contrast)
-        return {"brightness": Term(value=brightness), "colour": Term(value=colour)}
+        return self.contrasted(batch, generator, contrast)
 
 
 def _start(setup: Setup[DebiasedCmcConfig]) -> DebiasedCmcTraining[DebiasedCmcConfig]:

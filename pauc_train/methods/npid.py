@@ -1,4 +1,4 @@
-"""NPID (Wu et al. 2018): NCE against a memory bank of all images, one view of each.
+"""NPID (Wu et al. 2018): one view of each image against a memory bank of all, by NCE or softmax.
 
 The paper's proximal term (Eq. 8) is there with a weight; the authors' code leaves it out, since the
 bank's momentum does the same.
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pauc_train import ranks
 from pauc_train.config import setting
-from pauc_train.memory_bank import BankConfig, MemoryBank, Partition, nce
+from pauc_train.memory_bank import BankLoss, BankLossConfig, MemoryBank
 from pauc_train.method import (
     Batch,
     BranchPath,
@@ -26,15 +26,17 @@ from pauc_train.method import (
     Training,
     preset,
 )
+from pauc_train.views import VIEWS
 
 __all__ = ["METHOD", "NpidConfig", "NpidTraining", "proximity"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class NpidConfig(BankConfig):
+class NpidConfig(BankLossConfig):
     """NPID's settings."""
 
     proximal_weight: float = setting(0.0, least=0)  # λ; lemniscate.pytorch has none
+    views: str = setting("photos-v1", known=tuple(VIEWS))
     schedule: Literal["cosine", "cosine-by-epoch", "step", "constant"] = "step"
 
 
@@ -57,28 +59,20 @@ class NpidTraining(Training):
         config = setup.config
         self.config = config
         self.encoder = setup.encoder("linear")
-        self.bank = MemoryBank(
-            setup.count,
-            config.embedding_dim,
-            momentum=config.bank_momentum,
-            generator=setup.generator,
-        )
-        self.partition = Partition()
+        self.bank = MemoryBank(setup.count, config, setup.generator)
+        self.instance_loss = BankLoss(setup.count, config)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Terms:
-        """NCE and the proximal term; then the bank moves on."""
-        config, bank = self.config, self.bank
-        embedding = ranks.gather(F.normalize(self.encoder(batch.views[0]).float(), dim=1))
+        """NCE or softmax, and the proximal term; then the bank moves on."""
+        embedding = ranks.gather(F.normalize(self.encoder(batch.views[0]), dim=1))
         indices = ranks.gather(batch.indices)
-        drawn = bank.draw(indices, config.bank_negatives, generator)
-        logits = bank.similarities(embedding, indices, drawn) / config.temperature
-        count = len(bank.memory)
-        value = nce(logits, self.partition.settle(logits, count), count=count)
-        proximal = proximity(embedding, bank.memory[indices])
-        bank.update(indices, embedding)
+        drawn = self.bank.draw(indices, generator)
+        value = self.instance_loss.of(self.bank.logits(embedding, indices, drawn))
+        proximal = proximity(embedding, self.bank.memory[indices])
+        self.bank.update(indices, embedding)
         return {
-            "nce": Term(value=value),
-            "proximal": Term(value=proximal, weight=config.proximal_weight),
+            "instance": Term(value=value),
+            "proximal": Term(value=proximal, weight=self.config.proximal_weight),
         }
 
     def features(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b f"]:

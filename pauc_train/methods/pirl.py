@@ -1,8 +1,8 @@
 """PIRL (Misra & van der Maaten 2020): an image and its jigsaw puzzle agree with a memory bank.
 
 L = λ NCE(m, g(v of patches)) + (1−λ) NCE(m, f(v of the image)), Eq. 5; the bank follows f. NCE is
-NPID's with one constant Z, as in the authors' VISSL; names are PyContrast's. Patches are cut from
-the configured preset, and their number is a setting: images of 8 pixels hold 2x2 (ours).
+NPID's with one constant Z, as in the authors' VISSL; softmax in its place is PyContrast's, as names
+are. The number of patches is a setting: images of 8 pixels hold 2x2 (ours).
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from pauc_train import ranks
 from pauc_train.config import MANY, setting
 from pauc_train.heads import mlp
 from pauc_train.jigsaw import JigsawHead, jigsaw, patches
-from pauc_train.memory_bank import BankConfig, MemoryBank, Partition, nce
+from pauc_train.memory_bank import BankLoss, BankLossConfig, MemoryBank
 from pauc_train.method import (
     Batch,
     BranchPath,
@@ -31,17 +31,20 @@ from pauc_train.method import (
     View,
     preset,
 )
+from pauc_train.views import VIEWS
 
 __all__ = ["METHOD", "PirlConfig", "PirlTraining"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PirlConfig(BankConfig):
+class PirlConfig(BankLossConfig):
     """PIRL's settings."""
 
     jigsaw_weight: float = setting(0.5, least=0, most=1)  # λ, section 3.2
     grid: int = setting(3, least=2, most=16)  # cells along a side: 9 patches
-    bank_negatives: int = setting(32000, least=1, most=MANY)  # N, section 3.3
+    views: str = setting("photos-v1", known=tuple(VIEWS))
+    jigsaw_views: str = setting("jigsaw", known=tuple(VIEWS))  # what patches are cut from
+    bank_negatives: int = setting(32000, least=0, most=MANY)  # N, section 3.3
     batch_size: int = setting(1024, least=2, most=MANY)  # section 3.3
     learning_rate: float = setting(0.12, above=0)  # section 3.3
     epochs: int = setting(800, least=1, most=MANY)  # section 3.3
@@ -60,32 +63,22 @@ class PirlTraining(Training):
         widths = [self.encoder.shape.features, config.embedding_dim]
         self.head = mlp(widths)
         self.head_jig = JigsawHead(widths, config.grid**2)
-        self.bank = MemoryBank(
-            setup.count,
-            config.embedding_dim,
-            momentum=config.bank_momentum,
-            generator=setup.generator,
-        )
-        self.partition = Partition()
+        self.bank = MemoryBank(setup.count, config, setup.generator)
+        self.instance_loss = BankLoss(setup.count, config)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Terms:
-        """Both NCE terms, with the same images drawn; then the bank moves on."""
-        config, bank = self.config, self.bank
-        image = self.head(self.encoder(batch.views[0]).float()).float()
-        puzzle = self.head_jig(self.encoder(patches(batch.views[1], config.grid)).float()).float()
+        """Both terms, with the same images drawn; then the bank moves on."""
+        image = self.head(self.encoder(batch.views[0]))
+        puzzle = self.head_jig(self.encoder(patches(batch.views[1], self.config.grid)))
         image, puzzle = (ranks.gather(F.normalize(x, dim=1)) for x in (image, puzzle))
         indices = ranks.gather(batch.indices)
-        drawn = bank.draw(indices, config.bank_negatives, generator)
-        terms = {}
-        for name, embedding, weight in (
-            ("nce", image, 1 - config.jigsaw_weight),
-            ("jigsaw_nce", puzzle, config.jigsaw_weight),
-        ):
-            logits = bank.similarities(embedding, indices, drawn) / config.temperature
-            constant = self.partition.settle(logits, len(bank.memory))
-            value = nce(logits, constant, count=len(bank.memory))
-            terms[name] = Term(value=value, weight=weight)
-        bank.update(indices, image)
+        drawn = self.bank.draw(indices, generator)
+        weight = self.config.jigsaw_weight
+        terms = {
+            name: Term(value=self.instance_loss.of(self.bank.logits(x, indices, drawn)), weight=w)
+            for name, x, w in (("image", image, 1 - weight), ("jigsaw", puzzle, weight))
+        }
+        self.bank.update(indices, image)
         return terms
 
     def features(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b f"]:
@@ -95,7 +88,7 @@ class PirlTraining(Training):
 
 
 def _views(config: PirlConfig) -> Sequence[View]:
-    return (preset(config.views), jigsaw(preset(config.views), config.grid))
+    return (preset(config.views), jigsaw(preset(config.jigsaw_views), config.grid))
 
 
 METHOD = Method(

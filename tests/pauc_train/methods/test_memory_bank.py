@@ -1,4 +1,4 @@
-"""NCE against the authors' figures and a slow reference; how a bank moves; Z is settled once."""
+"""NCE and softmax against the authors' figures and slow references; how a bank moves; Z."""
 
 import math
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pauc_train.memory_bank import MemoryBank, Partition, nce
+from nemd_toolkit.errors import InputError
+from pauc_train.memory_bank import BankLoss, BankLossConfig, MemoryBank, nce
 from pauc_train.methods.npid import proximity
 
 
@@ -15,9 +16,13 @@ def wave(*shape, phase=0.0):
     return torch.sin(1.7 * torch.arange(math.prod(shape)) + phase).reshape(shape)
 
 
-def bank_of(count=20, dim=6):
-    bank = MemoryBank(count, dim, momentum=0.5, generator=torch.Generator().manual_seed(0))
-    bank.memory.copy_(F.normalize(wave(count, dim, phase=0.3), dim=1))
+def settings(**changed):
+    return BankLossConfig(embedding_dim=6, **{"bank_negatives": 8, **changed})
+
+
+def bank_of(count=20, phase=0.3, **changed):
+    bank = MemoryBank(count, settings(**changed), torch.Generator().manual_seed(0))
+    bank.memory.copy_(F.normalize(wave(count, 6, phase=phase), dim=1))
     return bank
 
 
@@ -39,30 +44,54 @@ def test_nce_is_equations_6_and_7():
         assert value.item() == pytest.approx(slow_nce(logits, constant, 33), rel=1e-5)
 
 
-def authors(queries, indices, drawn):
-    """What NPID does on a batch: loss and bank after it, in the order of its code."""
-    bank, partition = bank_of(), Partition()
-    logits = bank.similarities(queries, indices, drawn) / 0.07
-    value = nce(logits, partition.settle(logits, 20), count=20)
-    bank.update(indices, queries)
-    return value, bank.memory, partition.constant
-
-
-def test_loss_bank_and_constant_are_those_of_the_authors_code():
-    """Figures: CMC's NCE/NCEAverage.py and NCECriterion.py, both memories equal, K=8, T=.07."""
-    queries = F.normalize(wave(4, 6, phase=1.0), dim=1)
-    indices, drawn = torch.tensor([2, 5, 11, 19]), (torch.arange(32).reshape(4, 8) * 7) % 20
-    value, memory, constant = authors(queries, indices, drawn)
-    assert value.item() == pytest.approx(AUTHORS["loss"], rel=1e-5)
-    assert constant.item() == pytest.approx(AUTHORS["constant"], rel=1e-5)
-    assert memory.sum(1)[indices].tolist() == pytest.approx(AUTHORS["sums"], abs=1e-5)
-
-
+INDICES, DRAWN = torch.tensor([2, 5, 11, 19]), (torch.arange(32).reshape(4, 8) * 7) % 20
+# CMC's NCE/NCEAverage.py with NCECriterion.py (and with use_softmax), K=8, T=.07, momentum .5
 AUTHORS = {
-    "loss": 16.17391014,
-    "constant": 2776437.75,
-    "sums": [0.4095459282, 0.6306486726, -0.6774374843, 0.5554099679],
+    "nce": (17.024791717529297, 14.60669994354248, 2794613.0, 4168264.0),
+    "softmax": (15.971028327941895, 13.4927396774292, 0.0, 0.0),
 }
+SUMS = (
+    (0.4095459282398224, 0.630648672580719, -0.6774374842643738, 0.5554099678993225),
+    (-0.09607812762260437, 0.7522867918014526, -0.25059694051742554, 0.7567769289016724),
+)
+
+
+@pytest.mark.parametrize("objective", ["nce", "softmax"])
+def test_losses_banks_and_constants_are_those_of_the_authors_code(objective):
+    first, second = (F.normalize(wave(4, 6, phase=phase), dim=1) for phase in (1.0, 2.0))
+    own, other = bank_of(phase=0.3), bank_of(phase=0.8)
+    losses = [BankLoss(20, settings(objective=objective)) for _ in range(2)]
+    values = [
+        loss.of(bank.logits(queries, INDICES, DRAWN)).item()
+        for loss, bank, queries in zip(losses, (other, own), (first, second), strict=True)
+    ]
+    found = [*values, *(loss.constant.item() for loss in losses)]
+    assert found == pytest.approx(AUTHORS[objective], rel=1e-5)
+    own.update(INDICES, first)
+    other.update(INDICES, second)
+    for bank, sums in zip((own, other), SUMS, strict=True):
+        assert bank.memory.sum(1)[INDICES].tolist() == pytest.approx(sums, abs=1e-5)
+
+
+def test_without_drawn_images_it_is_the_softmax_over_all():
+    """NPID's Eq. 2, in loops over the whole bank."""
+    bank = bank_of(bank_negatives=0, temperature=0.3)
+    queries = F.normalize(wave(3, 6, phase=2.0), dim=1)
+    indices = torch.tensor([19, 0, 7])
+    drawn = bank.draw(indices, torch.Generator())
+    for image, others in zip(indices.tolist(), drawn.tolist(), strict=True):
+        assert sorted([image, *others]) == list(range(20))
+    expected = 0.0
+    for query, image in zip(queries, indices.tolist(), strict=True):
+        powers = [math.exp(float(query @ vector) / 0.3) for vector in bank.memory]
+        expected -= math.log(powers[image] / sum(powers)) / 3
+    loss = BankLoss(20, settings(objective="softmax"))
+    assert loss.of(bank.logits(queries, indices, drawn)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_nce_needs_drawn_images():
+    with pytest.raises(InputError, match="bank_negatives: expected at least 1 .* objective=soft"):
+        BankLoss(20, settings(bank_negatives=0))
 
 
 def test_nce_stays_finite_where_exponentials_do_not():
@@ -84,43 +113,44 @@ def test_a_bank_moves_the_images_asked_for_and_stays_on_the_sphere():
     assert torch.equal(bank.memory[rest], before[rest])
 
 
-def test_similarities_have_the_images_own_first():
-    bank = bank_of()
+@pytest.mark.parametrize("count", [30, 8])  # in the second as many as there are
+def test_logits_have_the_images_own_first(count):
+    bank = bank_of(count)
     queries = wave(2, 6)
-    drawn = torch.tensor([[0, 1, 1], [3, 19, 7]])
-    found = bank.similarities(queries, torch.tensor([5, 6]), drawn)
-    for row, query, places in zip(found, queries, ([5, 0, 1, 1], [6, 3, 19, 7]), strict=True):
-        assert row.tolist() == pytest.approx(
-            [float(query @ bank.memory[i]) for i in places], abs=1e-6
-        )
+    drawn = torch.tensor([[0, 1, 1, 2, 3, 4, 5, 6], [3, 7, 7, 0, 1, 2, 4, 5]])
+    found = bank.logits(queries, torch.tensor([5, 6]), drawn)
+    for row, query, own, others in zip(found, queries, (5, 6), drawn.tolist(), strict=True):
+        expected = [float(query @ bank.memory[i]) / 0.07 for i in (own, *others)]
+        assert row.tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_negatives_are_drawn_uniformly():
-    drawn = bank_of().draw(torch.arange(4), 5000, torch.Generator().manual_seed(0))
+    bank = bank_of(bank_negatives=5000)
+    drawn = bank.draw(torch.arange(4), torch.Generator().manual_seed(0))
     assert drawn.shape == (4, 5000)
     shares = drawn.flatten().bincount(minlength=20) / 20_000
     torch.testing.assert_close(shares, torch.full((20,), 0.05), atol=0.006, rtol=0)
 
 
 def test_the_constant_is_settled_on_the_first_batch_and_stays():
-    partition = Partition()
+    loss = BankLoss(50, settings())
     first = wave(3, 5)
     expected = 50 * sum(math.exp(x) for x in first.flatten().tolist()) / 15
-    assert partition.settle(first, 50).item() == pytest.approx(expected, rel=1e-5)
-    assert partition.settle(9 * first, 50).item() == pytest.approx(expected, rel=1e-5)
-    assert partition.constant.item() == pytest.approx(expected, rel=1e-5)
+    for logits in (first, 9 * first):
+        value = loss.of(logits)
+        assert loss.constant.item() == pytest.approx(expected, rel=1e-5)
+        assert value.item() == pytest.approx(slow_nce(logits, expected, 50), rel=1e-5)
 
 
 def test_gradients_reach_queries_and_neither_bank_nor_constant():
-    bank, partition = bank_of(), Partition()
+    bank, loss = bank_of(bank_negatives=5, temperature=1.0), BankLoss(20, settings())
     queries = wave(3, 6).requires_grad_(True)
     indices = torch.tensor([0, 1, 2])
-    drawn = bank.draw(indices, 5, torch.Generator())
-    logits = bank.similarities(queries, indices, drawn)
-    nce(logits, partition.settle(logits, 20), count=20).backward()
-    constant = float(partition.constant)
-    logits = logits.detach()
-    shares = logits.exp() / (logits.exp() + constant * 5 / 20)  # h
+    drawn = bank.draw(indices, torch.Generator())
+    logits = bank.logits(queries, indices, drawn)
+    loss.of(logits).backward()
+    shares = logits.detach().exp()
+    shares = shares / (shares + float(loss.constant) * 5 / 20)  # h
     shares[:, 0] -= 1
     columns = bank.memory[torch.cat([indices[:, None], drawn], dim=1)]
     torch.testing.assert_close(queries.grad, torch.einsum("bm,bmd->bd", shares, columns) / 3)
