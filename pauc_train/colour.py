@@ -9,8 +9,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["blur", "brightness", "contrast", "grey", "hue", "saturation", "solarise"]
+__all__ = ["blur", "brightness", "contrast", "grey", "hue", "lab", "saturation", "solarise"]
 
+_XYZ = (  # of linear sRGB, over the white of D65 (IEC 61966-2-1)
+    (0.412453 / 0.95047, 0.357580 / 0.95047, 0.180423 / 0.95047),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334 / 1.08883, 0.119193 / 1.08883, 0.950227 / 1.08883),
+)
 _GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601, as Pillow converts to grey
 
 
@@ -80,6 +85,20 @@ def hue(images: Float[Tensor, "n 3 h w"], turn: Float[Tensor, " n"]) -> Float[Te
     # how far each channel lies below the value, in parts of the chroma
     falls = [(2 - ((sixth + start) % 6 - 2).abs()).clamp(0, 1) for start in (5, 3, 1)]
     return torch.stack([value - chroma * fall for fall in falls], 1).clamp(0, 1)
+
+
+def lab(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+    """CIE L*a*b* of sRGB images: L in 0…100, a and b about 0, within ±110.
+
+    >>> red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
+    >>> lab(red).flatten().tolist()
+    [53.24, 80.09, 67.20]
+    """
+    linear = torch.where(images > 0.04045, ((images + 0.055) / 1.055).pow(2.4), images / 12.92)
+    xyz = torch.einsum("oc,nchw->nohw", images.new_tensor(_XYZ), linear)
+    cubed = torch.where(xyz > 0.008856, xyz.clamp_min(1e-6).pow(1 / 3), 7.787 * xyz + 16 / 116)
+    x, y, z = cubed.unbind(1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
 
 
 def blur(images: Float[Tensor, "n c h w"], sigma: Float[Tensor, " n"]) -> Float[Tensor, "n c h w"]:

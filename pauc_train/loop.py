@@ -17,7 +17,7 @@ from nemd_toolkit.images import Images
 from nemd_toolkit.progress import bar
 from pauc_train import ranks
 from pauc_train.config import Config
-from pauc_train.data import Feed, apply, open_split, pixels_of, steps_in, stream
+from pauc_train.data import Feed, Pixels, apply, open_split, pixels_of, steps_in, stream
 from pauc_train.expectation import PrototypeConfig
 from pauc_train.method import Method, Setup, Training
 from pauc_train.methods import method_named
@@ -96,17 +96,7 @@ def _prepare(
     images = open_split(data, "train", config.image_size)
     _require_enough(images, config)
     pixels = pixels_of(images)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "weights").initial_seed())
-        training: Training = method.start(
-            Setup(
-                config=config,
-                count=images.count,
-                channels=images.channels,
-                size=images.size,
-                generator=stream(seed, "queue"),
-            )
-        )
+    training = _started(method, config, images, pixels, seed)
     training = prepared(training, config, place)
     return Run(
         identity={
@@ -132,6 +122,25 @@ def _prepare(
             workers=config.workers,
         ),
     )
+
+
+def _started(
+    method: Method[Any], config: Config, images: Images, pixels: Pixels, seed: int
+) -> Training:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(seed, "weights").initial_seed())
+        training: Training = method.start(
+            Setup(
+                config=config,
+                count=images.count,
+                channels=images.channels,
+                size=images.size,
+                generator=stream(seed, "queue"),
+                mean=pixels.mean,
+                std=pixels.std,
+            )
+        )
+    return training
 
 
 def _epoch(

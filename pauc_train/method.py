@@ -91,6 +91,8 @@ class Setup(Generic[C]):
     channels: int
     size: tuple[int, int]  # of an image: height, width
     generator: torch.Generator  # for buffers such as a queue
+    mean: tuple[float, ...] = (0.0,)  # what batches' pixels were normalised by, per channel
+    std: tuple[float, ...] = (1.0,)
 
     def encoder(
         self, head: Literal["linear", "mlp", "none"] = "none", *, channels: int | None = None

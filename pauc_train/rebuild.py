@@ -52,6 +52,8 @@ def rebuild(path: Path) -> Rebuilt:
                     channels=pixels.channels,
                     size=pixels.size,
                     generator=torch.Generator(),
+                    mean=pixels.mean,
+                    std=pixels.std,
                 )
             )
         training.load_state_dict(without_prefix(content["state_dict"]), assign=True)

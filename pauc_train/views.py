@@ -149,6 +149,8 @@ VIEWS: dict[str, Views] = {
         grey=0.2,
         grey_first=True,
     ),
+    "cmc": replace(_CROP, area=(0.2, 1.0)),  # crop and flip alone
+    "jigsaw": replace(_CROP, area=(0.6, 1.0)),  # PIRL, InfoMin: what patches are cut from
     "simclr": _SIMCLR,  # s = 1
     "byol-first": replace(_BYOL, blur=1.0),
     "byol-second": replace(_BYOL, blur=0.1, solarise=0.2),
@@ -160,6 +162,8 @@ VIEWS: dict[str, Views] = {
     "digits-crop": replace(_DIGITS, rotation=0.0, brightness=0.0),  # ours, as the next two
     "turns": Views(rotation=30.0),
     "light": Views(brightness=0.4, contrast=0.4),
+    "pic-large": replace(_SIMCLR, area=(0.14, 1.0), side=160 / 224),
+    "pic-small": replace(_SIMCLR, area=(0.08, 0.14), side=96 / 224),
     "swav-large": replace(_SIMCLR, area=(0.14, 1.0)),
     "swav-small": replace(_SIMCLR, area=(0.05, 0.14), side=96 / 224),
 }
