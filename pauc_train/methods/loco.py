@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,8 +16,9 @@ from pauc_train import ranks
 from pauc_train.config import MANY, Config, setting
 from pauc_train.local_stages import LocalStages
 from pauc_train.method import Batch, BranchPath, Method, Poster, Setup, Term, Terms, Training
+from pauc_train.methods.simclr import nt_xent
 
-__all__ = ["METHOD", "LocoConfig", "LocoTraining", "nt_xent"]
+__all__ = ["METHOD", "LocoConfig", "LocoTraining"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,24 +35,6 @@ class LocoConfig(Config):
     weight_decay: float = setting(1e-6, least=0)
     schedule: Literal["cosine", "cosine-by-epoch", "step", "constant"] = "cosine"
     rate_warmup_epochs: float = setting(10.0, least=0)
-
-
-def nt_xent(
-    first: Float[Tensor, "b d"], second: Float[Tensor, "b d"], *, temperature: float
-) -> Float[Tensor, ""]:
-    """−log softmax of the other view among the 2b−1 others (Chen et al. 2020, Eq. 1), the mean.
-
-    >>> x = torch.eye(2)
-    >>> nt_xent(x, x, temperature=1.0).item()  # ln(1 + 2/e)
-    0.5514
-    """
-    views = F.normalize(torch.cat([first, second]), dim=1)
-    logits = views @ views.T / temperature
-    logits = logits.masked_fill(
-        torch.eye(len(views), dtype=torch.bool, device=views.device), -torch.inf
-    )
-    other = torch.arange(len(views), device=views.device).roll(len(first))
-    return F.cross_entropy(logits, other)
 
 
 class LocoTraining(Training):

@@ -10,7 +10,7 @@ from nemd_toolkit.encoders import ResNet, ResNetShape
 from pauc_train.local_stages import LocalStages
 from pauc_train.method import Batch, Setup, total
 from pauc_train.methods import METHODS
-from pauc_train.methods.loco import nt_xent
+from pauc_train.methods.simclr import nt_xent
 from pauc_train.recipe import load_config
 
 
