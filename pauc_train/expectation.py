@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nemd_toolkit.clustering import kmeans
 from nemd_toolkit.formulas import concentration, rescale_concentration
+from pauc_train import ranks
 from pauc_train.config import MANY, Config, setting
 
 __all__ = ["Clustering", "PrototypeConfig", "cluster"]
@@ -92,9 +93,9 @@ def _one(
     )
     density = concentration(found.squared_distances, found.assignment, k)
     return Clustering(
-        centroids=F.normalize(found.centroids, dim=1),
-        assignment=found.assignment,
-        phi=rescale_concentration(density, temperature=mean_phi),
+        centroids=ranks.agreed(F.normalize(found.centroids, dim=1)),
+        assignment=ranks.agreed(found.assignment),
+        phi=ranks.agreed(rescale_concentration(density, temperature=mean_phi)),
         objective=found.objective,
         used=found.used,
     )

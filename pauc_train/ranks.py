@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["add", "count", "gather", "mine", "rank", "share"]
+__all__ = ["add", "agreed", "count", "gather", "mine", "rank", "share"]
 
 
 def count() -> int:
@@ -60,6 +60,19 @@ def add(x: Tensor) -> Tensor:
         return x
     added: Tensor = _Add.apply(x)  # type: ignore[no-untyped-call]
     return added
+
+
+def agreed(x: Tensor) -> Tensor:
+    """Give the first process's value to all: what each computed alike may differ by rounding.
+
+    >>> agreed(torch.ones(2))
+    tensor([1., 1.])
+    """
+    if not _many():
+        return x
+    shared = x.detach().clone(memory_format=torch.contiguous_format)
+    dist.broadcast(shared, src=0)
+    return shared
 
 
 def mine(x: Tensor) -> Tensor:
