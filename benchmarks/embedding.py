@@ -5,13 +5,15 @@
 
 `throughput`: the bare model's forward over all images (the same batches, prepared tensors in
 memory, same threads) and the whole of `embed_to_file` (open, decode, embed, checksummed parts,
-write), in turns in one process. `kill`: SIGKILL at random moments of a process that embeds into a
-file, resumed until it is done, compared with the bytes of a run that was left alone.
+write), in turns in one process. `kill`: SIGKILL at random moments of `nemd embed`, started again
+until its file is there, compared with the bytes of a run that was left alone. Rows are on disk
+every ten seconds, so it needs a pass that takes longer than that.
 
 `embedding.json`, schema nemd-embedding/1: {"schema", "throughput": [{"arch", "data", "count",
 "batch", "workers", "threads", "bare_seconds": [], "full_seconds": [], "ratios": [], "ratio" (of the
-medians), "ratio_of_fastest", "machine", …}], "kill": [{"kills", "same_bytes", "runs", …}]}. Rows of
-another arch, data or number of threads stay.
+medians), "ratio_of_fastest", "machine", …}], "kill": [{"command", "kills",
+"kills_after_first_rows", "runs", "same_bytes", …}]}. Rows of another arch, data or number of
+threads stay.
 """
 
 import argparse
@@ -133,6 +135,9 @@ def kill(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {
         "arch": options.arch,
         "data": options.data.partition(":")[0],
+        "command": "nemd embed",
+        "batch": options.batch,
+        "whole_seconds": usual,
         "format": options.format,
         "kills": kills,
         "kills_after_first_rows": in_pass,
@@ -142,16 +147,9 @@ def kill(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def run(options: argparse.Namespace, saved: Path, out: Path) -> subprocess.Popen[bytes]:
-    """Start embedding in a process of its own, which writes every batch at once."""
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from nemd_toolkit.embedding_export import embed_to_file\n"
-        "from nemd_toolkit.encoding import prepare_pass\n"
-        "saved, data, out, batch = sys.argv[1:]\n"
-        "embed_to_file(prepare_pass(saved, data, batch=int(batch)), Path(out), seconds=0.0)\n"
-    )
-    words = [str(saved), options.data, str(out), str(options.batch)]
-    return subprocess.Popen([sys.executable, "-c", code, *words])
+    """Start `nemd embed` in a process of its own."""
+    words = [str(saved), "--data", options.data, "--out", str(out), "--batch", str(options.batch)]
+    return subprocess.Popen([sys.executable, "-m", "nemd_toolkit", "embed", *words, "--quiet"])
 
 
 def circumstances() -> dict[str, Any]:

@@ -3,12 +3,33 @@
 import io
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from nemd_toolkit.errors import InputError, NemdError
+from nemd_toolkit.cli_options import (
+    IMAGES,
+    Against,
+    Branch,
+    Cache,
+    Data,
+    Device,
+    Encoder,
+    FailOn,
+    Ignore,
+    Json,
+    Labels,
+    Layer,
+    Layout,
+    Out,
+    Prototypes,
+    Quiet,
+    Seed,
+    Split,
+)
+from nemd_toolkit.errors import InputError, NemdError, PartlyLoaded
 from nemd_toolkit.progress import show_progress
 
 __all__ = ["app", "main"]
@@ -19,56 +40,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_IMAGES = (
-    "digits, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR, arrays:FILE (.npy .npz), "
-    "webdataset:PATTERN (shard-{000..012}.tar) or hf:DIR (Dataset.save_to_disk)"
-)
-Data = Annotated[
-    str | None,
-    typer.Option(help=f"Images for a checkpoint: {_IMAGES}."),
-]
-Labels = Annotated[
-    Path | None, typer.Option(help="Labels, one per row: .npy, or text with one per line.")
-]
-Prototypes = Annotated[
-    str | None,
-    typer.Option(
-        help="Numbers for k-means, 'own' (in the checkpoint) or 'labels'; several by commas. "
-        "Default: three numbers chosen from the number of samples."
-    ),
-]
-Layer = Annotated[
-    str | None,
-    typer.Option(help="projector or backbone. Default: the projector of a contrastive method."),
-]
-Split = Annotated[str, typer.Option(help="Part of the data: train, test or all.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for the report.")]
-Seed = Annotated[
-    int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same machine, same numbers.")
-]
-Device = Annotated[str, typer.Option(help="Where the encoder runs: cpu, cuda, cuda:1, mps.")]
-Cache = Annotated[
-    Path | None,
-    typer.Option(help="Folder of embeddings to take from and add to. Default: NEMD_CACHE, if set."),
-]
-FailOn = Annotated[
-    str | None,
-    typer.Option(help="Exit with 1 on: issue, warning, or codes such as NEMD002,NEMD006."),
-]
-Ignore = Annotated[
-    str | None,
-    typer.Option(help="Codes that do not count for the verdict but stay visible: NEMD003,NEMD007."),
-]
-Against = Annotated[
-    Path | None,
-    typer.Option(
-        help="report.json of a reference run: an issue is then a change for the worse, "
-        "not an absolute threshold."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the document on stdout, nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 _COLOURS = {
     "issue": "red",
@@ -88,6 +59,9 @@ def analyze_command(
     labels: Labels = None,
     prototypes: Prototypes = None,
     layer: Layer = None,
+    layout: Layout = None,
+    branch: Branch = None,
+    encoder: Encoder = None,
     split: Split = "train",
     out: Out = None,
     seed: Seed = 0,
@@ -105,6 +79,8 @@ def analyze_command(
 
     Embeddings do not:  nemd analyze embeddings.npz --prototypes 50,100,labels --fail-on issue
 
+    Weights of a network that nemd has not:  nemd analyze a.pt --data digits --encoder timm:NAME
+
     Against a reference run:  nemd analyze last.pt --data digits --baseline reference/report.json
 
     Exit code: 0 analysed (or gate passed), 1 gate failed, 2 unusable input, 3 gate inconclusive.
@@ -115,7 +91,8 @@ def analyze_command(
     gate = parse_gate(fail_on)
     ignored = () if ignore is None else parse_codes(ignore, "--ignore")
     require_counted(gate, ignored)
-    options = {"cache": cache, "ignore": ignored, "baseline": baseline}
+    options: dict[str, Any] = {"layout": layout, "branch": branch, "encoder": encoder}
+    options |= {"cache": cache, "ignore": ignored, "baseline": baseline}
     with show_progress(not quiet):
         found = _analyze(source, data, labels, prototypes, layer, split, seed, device, **options)
         page = found.write(out or Path(f"nemd-{source.stem}"))
@@ -133,6 +110,9 @@ def compare_command(
     labels: Labels = None,
     prototypes: Prototypes = None,
     layer: Layer = None,
+    layout: Layout = None,
+    branch: Branch = None,
+    encoder: Encoder = None,
     split: Split = "train",
     out: Out = None,
     seed: Seed = 0,
@@ -155,11 +135,12 @@ def compare_command(
     gate = parse_gate(fail_on)
     folder = out or Path("nemd-comparison")
     names = run_names(sources)
+    options = {"layout": layout, "branch": branch, "encoder": encoder, "cache": cache}
     with show_progress(not quiet):
         runs = [
             (
                 name,
-                _analyze(source, data, labels, prototypes, layer, split, seed, device, cache=cache),
+                _analyze(source, data, labels, prototypes, layer, split, seed, device, **options),
             )
             for name, source in zip(names, sources, strict=True)
         ]  # all of them before anything is written
@@ -196,14 +177,14 @@ def demo_command(
 @app.command("embed")
 def embed_command(
     checkpoint: Path,
-    data: Annotated[str, typer.Option(help=f"{_IMAGES}.")],
+    data: Annotated[str, typer.Option(help=f"{IMAGES}.")],
     out: Annotated[Path, typer.Option(help="File: .npy .npz .pt .safetensors .parquet.")],
     layer: Annotated[
         str, typer.Option(help="backbone, projector, or another that `nemd inspect` lists.")
     ] = "backbone",
-    branch: Annotated[
-        str | None, typer.Option(help="Of two encoders the one, such as query or teacher.")
-    ] = None,
+    layout: Layout = None,
+    branch: Branch = None,
+    encoder: Encoder = None,
     split: Split = "train",
     device: Device = "cpu",
     batch: Annotated[int, typer.Option(help="Images at a time.")] = 256,
@@ -228,9 +209,8 @@ def embed_command(
     from nemd_toolkit.encoding import prepare_pass
 
     require_writable(out)  # before the work, not after it
-    options = {
-        "split": split, "device": device, "batch": batch, "workers": workers, "branch": branch
-    }  # fmt: skip
+    options = {"split": split, "layout": layout, "branch": branch, "encoder": encoder}
+    options |= {"device": device, "batch": batch, "workers": workers}  # type: ignore[dict-item]
     with show_progress(not quiet):
         ready = prepare_pass(checkpoint, data, layer, precision=precision, **options)  # type: ignore[arg-type]  # each has its type
         found = embed_to_file(ready, out, cache)
@@ -260,9 +240,7 @@ def explain_command(code: Annotated[str, typer.Argument(help="NEMD001 … NEMD01
 @app.command("inspect")
 def inspect_command(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or a Hugging Face folder.")],
-    layout: Annotated[
-        str | None, typer.Option(help="Read it as this layout instead of recognising it.")
-    ] = None,
+    layout: Layout = None,
     as_json: Json = False,
 ) -> None:
     """Say what a checkpoint is and what can be done with it; needs no images, runs no code.
@@ -272,11 +250,13 @@ def inspect_command(
     import json
 
     from nemd_toolkit.checkpoints import read_checkpoint
-    from nemd_toolkit.report.inspection import inspection, inspection_lines
+    from nemd_toolkit.report.inspection import inspection
+    from nemd_toolkit.report.inspection_text import inspection_lines
 
     found = read_checkpoint(checkpoint, layout)
     files = checkpoint.rglob("*") if checkpoint.is_dir() else [checkpoint]
-    document = inspection(found, sum(f.stat().st_size for f in files if f.is_file()))
+    with show_progress():
+        document = inspection(found, sum(f.stat().st_size for f in files if f.is_file()))
     if as_json:
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, default=str))
     else:
@@ -303,13 +283,26 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a console without ✓ is no reason to fail
     try:
-        app(prog_name="nemd")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", PartlyLoaded)  # each of them, with --quiet too
+            warnings.showwarning = _show_warning  # type: ignore[assignment]  # called by place
+            app(prog_name="nemd")
     except NemdError as error:
         typer.echo(f"nemd: {error}", err=True)
         sys.exit(WRONG_USE)
     except OSError as error:  # disk full, no permission: nothing of ours to explain beyond it
         typer.echo(f"nemd: could not read or write: {error}", err=True)
         sys.exit(WRONG_USE)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any
+) -> None:
+    """Print one of ours as a sentence, and others as Python does."""
+    ours = issubclass(category, PartlyLoaded)
+    text = f"nemd: {message}\n"
+    other = warnings.formatwarning(message, category, filename, lineno)
+    typer.echo(text if ours else other, err=True, nl=False)
 
 
 def _analyze(
@@ -358,6 +351,7 @@ def _embedded_lines(found: Any) -> list[str]:
     return [
         f"{found.count:,} x {found.dim} embeddings: {found.path}{note}{kept}",
         f"  transform: {found.transform}; {found.precision}",
+        f"  weights: {found.loaded.sentence()}",
     ]
 
 

@@ -13,6 +13,7 @@ from nemd_toolkit.embedding_cache import cache_folder, cached_rows, keep_rows
 from nemd_toolkit.embedding_files import require_writable, save_embeddings
 from nemd_toolkit.embedding_parts import Parts, open_parts
 from nemd_toolkit.embeddings import Embeddings
+from nemd_toolkit.encoder_choice import LoadReport
 from nemd_toolkit.encoding_pass import EncodingPass
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.progress import note
@@ -34,6 +35,7 @@ class EmbeddedFile:
     precision: str
     resumed: int  # rows that an earlier run had left
     from_cache: bool
+    loaded: LoadReport  # which weights are in the encoder
     left_out: tuple[str, ...]  # labels and ids, where the format holds vectors alone
 
 
@@ -73,6 +75,7 @@ def embed_to_file(
         precision=ready.precision,
         resumed=before,
         from_cache=rows is not None,
+        loaded=ready.loaded,
         left_out=tuple(_columns(ready)) if alone else (),
     )
 
@@ -86,8 +89,8 @@ def _require_fitting(ready: EncodingPass, path: Path) -> None:
         )
     if ready.key is None:
         raise InputError(
-            f"{path}: expected images from files and a transform by name, got others, for which no "
-            "run can be continued; use embed and save_embeddings"
+            f"{path}: expected images from files, transform and encoder by name, got others: "
+            "such a run cannot go on later; use embed and save_embeddings"
         )
 
 
@@ -122,8 +125,8 @@ def _write(ready: EncodingPass, parts: Parts, path: Path) -> None:
         if path.suffix.lower() == ".npy":
             _write_mapped(parts, whole, ready.images.count)
         else:
-            rows = torch.cat(list(parts.blocks(_ROWS)))
-            save_embeddings(Embeddings(rows, **_columns(ready)), whole)
+            rows, images = torch.cat(list(parts.blocks(_ROWS))), ready.images
+            save_embeddings(Embeddings(rows, labels=images.labels, ids=images.ids), whole)
     except InputError as error:
         raise InputError(str(error).replace(str(whole), str(path))) from None
     whole.replace(path)

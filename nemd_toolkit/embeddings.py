@@ -44,6 +44,7 @@ class Embeddings:
     groups: NDArray[Any] | None  # rows of one group are views of one sample
     ids: NDArray[Any] | None
     lengths: Float[Tensor, " n"]  # of the rows as they came, float64
+    notes: tuple[str, ...]  # how they were made, for a report; not kept in files
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Embeddings:
         labels: Column | None = None,
         groups: Column | None = None,
         ids: Column | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         points = _matrix(vectors)
         require_finite(points, name="embeddings")
@@ -68,6 +70,7 @@ class Embeddings:
             "groups": _column(groups, len(points), "groups"),
             "ids": _column(ids, len(points), "ids"),
             "lengths": lengths,
+            "notes": tuple(notes),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -78,7 +81,13 @@ class Embeddings:
     def with_labels(self, labels: Column) -> "Embeddings":
         """Give the same rows with other labels."""
         other = object.__new__(Embeddings)
-        for name in ("vectors", "groups", "ids", "lengths"):  # to the bit, and not normalised anew
+        for name in (
+            "vectors",
+            "groups",
+            "ids",
+            "lengths",
+            "notes",
+        ):  # to the bit, and not normalised anew
             object.__setattr__(other, name, getattr(self, name))
         object.__setattr__(other, "labels", _column(labels, len(self), "labels"))
         return other

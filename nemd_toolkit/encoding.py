@@ -1,22 +1,32 @@
 """From a checkpoint and images to embeddings: the one pass through an encoder."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from nemd_toolkit.checkpoints import Checkpoint, ImageInfo, read_checkpoint
+from nemd_toolkit.checkpoints import (
+    STATE_DICT,
+    Checkpoint,
+    Content,
+    ImageInfo,
+    channelled,
+    checkpoint_from,
+    embedding_columns,
+    read_content,
+)
 from nemd_toolkit.embedding_cache import cache_folder, cached_rows, keep_rows, pass_key
 from nemd_toolkit.embeddings import Embeddings
-from nemd_toolkit.encoders import Embedder, backbone_from_state_dict, head_from_state_dict
+from nemd_toolkit.encoder_choice import Chosen, Encoder, choose_encoder
 from nemd_toolkit.encoding_pass import (
     PRECISIONS,
     EncodingPass,
     default_precision,
     default_workers,
 )
-from nemd_toolkit.errors import InputError
+from nemd_toolkit.errors import InputError, PartlyLoaded, UnknownLayout
 from nemd_toolkit.image_transforms import (
     Transform,
     describe_transform,
@@ -25,7 +35,7 @@ from nemd_toolkit.image_transforms import (
 )
 from nemd_toolkit.images import Images, open_images
 
-__all__ = ["device_named", "embed", "prepare_pass"]
+__all__ = ["checkpoint_for", "device_named", "embed", "embed_pass", "prepare_pass"]
 
 _TRANSFORMS = ("layout", "none")
 
@@ -37,7 +47,9 @@ def embed(
     transform: str | Transform = "layout",
     *,
     split: str = "train",
+    layout: str | None = None,
     branch: str | None = None,
+    encoder: Encoder | None = None,
     batch: int = 256,
     device: str = "cpu",
     precision: str | None = None,
@@ -53,31 +65,48 @@ def embed(
     already open. `branch` is one of the checkpoint's, by default the one that its prototypes are
     made from. Grey images are repeated for an encoder of three channels.
 
+    `layout` is the one to read a file as, instead of recognising it. `encoder` takes the place of
+    the backbone and gets the branch's weights, by name: "timm:NAME", "torchvision:NAME",
+    "transformers:DIR" (config.json in it), a module (a copy of which is filled), or
+    "package.module:function", which imports that module and calls the function: **code of yours is
+    run**, so name none that you do not trust. Any other function of images (b, c, h, w) to rows
+    (b, d) is used as it is, without the checkpoint's weights. With an encoder, files of unknown
+    layouts can be read. Where weights find no place, PartlyLoaded is warned, and the embeddings'
+    `notes` say so.
+
     `precision` is float32 or bfloat16 (autocast), by default bfloat16 on CUDA alone. `workers`
     threads decode ahead, which changes no row. `cache`, or the environment's NEMD_CACHE, is a
-    folder of rows to take from and to add to; not with a function as the transform.
+    folder of rows to take from and to add to; not with a function as the transform or encoder.
 
     Raises InputError for unreadable files, unknown names, channels that do not fit, a missing
-    head, and embeddings that are not finite.
+    head, weights of which none fit or one has another shape, and embeddings that are not finite.
     """
-    folder = cache_folder(cache)
     ready = prepare_pass(
         checkpoint,
         data,
         layer,
         transform,
         split=split,
+        layout=layout,
         branch=branch,
+        encoder=encoder,
         batch=batch,
         device=device,
         precision=precision,
         workers=workers,
     )
+    return embed_pass(ready, cache)
+
+
+def embed_pass(ready: EncodingPass, cache: Path | str | None = None) -> Embeddings:
+    """Do what `prepare_pass` prepared. Raises as `embed`."""
+    folder = cache_folder(cache)
     rows = cached_rows(folder, ready.key, ready.images.count)
     if rows is None:
         rows = _all_rows(ready)
         keep_rows(folder, ready.key, [rows], *rows.shape)
-    return Embeddings(rows, labels=ready.images.labels, ids=ready.images.ids)
+    images = ready.images
+    return Embeddings(rows, labels=images.labels, ids=images.ids, notes=ready.notes)
 
 
 def prepare_pass(
@@ -87,50 +116,80 @@ def prepare_pass(
     transform: str | Transform = "layout",
     *,
     split: str = "train",
+    layout: str | None = None,
     branch: str | None = None,
+    encoder: Encoder | None = None,
     batch: int = 256,
     device: str = "cpu",
     precision: str | None = None,
     workers: int | None = None,
 ) -> EncodingPass:
     """Read and check all that `embed` needs, and embed nothing yet. Raises as `embed`."""
-    _require(precision or "float32", PRECISIONS, "precision")
-    if isinstance(transform, str):
-        _require(transform, _TRANSFORMS, "transform")
-    if batch < 1:
-        raise InputError(f"batch: expected at least 1, got {batch}; choose for instance 256")
-    if workers is not None and not 0 <= workers <= 256:
-        raise InputError(f"workers: expected 0…256, got {workers}; choose for instance 4")
-    if not isinstance(checkpoint, Checkpoint):
-        checkpoint = read_checkpoint(checkpoint)
+    _check_options(transform, precision, batch, workers)
+    checkpoint = checkpoint_for(checkpoint, layout, encoder)
     where = device_named(device)
-    net = _encoder(checkpoint, branch, layer).to(where)
-    images = _open(data, split, checkpoint.image if transform == "layout" else None)
+    chosen = choose_encoder(checkpoint, layer, branch, encoder)
+    _warn(checkpoint, chosen)
+    images = _open(data, split, chosen.image if transform == "layout" else None)
+    channels, image = _channels(chosen, images)
     precision = precision or default_precision(where)
-    described = _described(checkpoint.image, transform)
+    described = _described(image, transform)
     key = pass_key(
         checkpoint,
         images,
+        layout=checkpoint.layout,
         layer=layer,
-        branch=branch or checkpoint.default_branch,
+        branch=chosen.branch,
+        encoder=f"{chosen.encoder} {chosen.version}",
         transform=described,
         batch=batch,
         precision=precision,
         device=where.type,
     )
+    known = isinstance(transform, str) and chosen.version is not None
     return EncodingPass(
         images=images,
-        forward=net,
-        channels=net.channels,
-        decoded=_decoded(checkpoint, net.channels, images, transform, sized=isinstance(data, str)),
+        forward=chosen.net.to(where),
+        channels=channels,
+        decoded=_decoded(
+            checkpoint, channels, image, images, transform, sized=isinstance(data, str)
+        ),
         adapted=transform if callable(transform) else _as_it_is,
         described=described,
-        key=None if callable(transform) else key,
+        loaded=chosen.loaded,
+        branch=chosen.branch,
+        encoder=chosen.encoder,
+        key=key if known else None,
         batch=batch,
         device=where,
         precision=precision,
         workers=default_workers(where) if workers is None else workers,
     )
+
+
+def checkpoint_for(
+    source: Checkpoint | Content | Path | str,
+    layout: str | None = None,
+    encoder: Encoder | None = None,
+) -> Checkpoint:
+    """Read a checkpoint as this layout; one of no known layout too, where an encoder is given.
+
+    Raises InputError as `read_checkpoint`, and for a layout of a checkpoint that was read before.
+    """
+    if isinstance(source, Checkpoint):
+        if layout is not None and layout != source.layout:
+            raise InputError(
+                f"layout: expected a file to read as {layout}, got a checkpoint read as "
+                f"{source.layout}; give the layout to read_checkpoint"
+            )
+        return source
+    content = source if isinstance(source, Content) else read_content(source)
+    try:
+        return checkpoint_from(content, layout)
+    except UnknownLayout:
+        if encoder is None or layout is not None or embedding_columns(content) is not None:
+            raise
+        return checkpoint_from(content, STATE_DICT.name)
 
 
 def device_named(name: str) -> torch.device:
@@ -147,6 +206,25 @@ def device_named(name: str) -> torch.device:
     return device
 
 
+def _check_options(
+    transform: str | Transform, precision: str | None, batch: int, workers: int | None
+) -> None:
+    _require(precision or "float32", PRECISIONS, "precision")
+    if isinstance(transform, str):
+        _require(transform, _TRANSFORMS, "transform")
+    if batch < 1:
+        raise InputError(f"batch: expected at least 1, got {batch}; choose for instance 256")
+    if workers is not None and not 0 <= workers <= 256:
+        raise InputError(f"workers: expected 0…256, got {workers}; choose for instance 4")
+
+
+def _warn(checkpoint: Checkpoint, chosen: Chosen) -> None:
+    """Say aloud what does not fit: random weights make numbers that look like any others."""
+    if not chosen.loaded.complete:
+        message = f"{checkpoint.path}: {chosen.loaded.sentence()}"
+        warnings.warn(message, PartlyLoaded, stacklevel=3)
+
+
 def _require(got: str, known: tuple[str, ...], name: str) -> None:
     if got not in known:
         raise InputError(
@@ -154,34 +232,18 @@ def _require(got: str, known: tuple[str, ...], name: str) -> None:
         )
 
 
-def _encoder(checkpoint: Checkpoint, branch: str | None, layer: str) -> Embedder:
-    """Build what leads from images to the layer, of this branch."""
-    found = checkpoint.branch(branch)
-    if layer not in found.layers:
-        raise InputError(
-            f"{checkpoint.path}: expected one of the layers {', '.join(found.layers)}, got "
-            f"{layer!r}; choose one of those"
-        )
-    number = checkpoint.settings.get("num_attention_heads")
-    try:
-        backbone = backbone_from_state_dict(
-            found.backbone,
-            number if isinstance(number, int) and number > 0 else None,
-            found.positions,
-        )
-        heads = [
-            (head_from_state_dict(head.state, head.activation), head.normalised)
-            for head in found.way_to(layer)
-        ]
-    except InputError as error:
-        raise InputError(f"{checkpoint.path}: {error}") from None
-    return Embedder(backbone, heads).eval()
-
-
 def _open(data: Images | str, split: str, info: ImageInfo | None) -> Images:
     if isinstance(data, Images):
         return data
     return open_images(data, split, size=layout_sizing(info) if info else None)
+
+
+def _channels(chosen: Chosen, images: Images) -> tuple[int, ImageInfo]:
+    """Channels that the encoder takes, and its input for them."""
+    channels = chosen.net.channels
+    if channels is not None:
+        return channels, chosen.image
+    return images.channels, channelled(chosen.image, images.channels)
 
 
 def _described(info: ImageInfo, transform: str | Transform) -> str:
@@ -193,6 +255,7 @@ def _described(info: ImageInfo, transform: str | Transform) -> str:
 def _decoded(
     checkpoint: Checkpoint,
     channels: int,
+    image: ImageInfo,
     images: Images,
     transform: str | Transform,
     *,
@@ -207,12 +270,12 @@ def _decoded(
     repeat = channels // images.channels
     if transform != "layout":
         return lambda pixels: pixels.repeat(1, repeat, 1, 1)
-    if checkpoint.image.channels != channels:
+    if image.channels != channels:
         raise InputError(
-            f"{checkpoint.path}: expected an encoder of {checkpoint.image.channels} channel(s) as "
-            f"its image entry says, got one of {channels}; give a transform of your own"
+            f"{checkpoint.path}: expected an encoder of {image.channels} channel(s) as its "
+            f"image entry says, got one of {channels}; give a transform of your own"
         )
-    adapt = layout_transform(checkpoint.image, sized=sized)
+    adapt = layout_transform(image, sized=sized)
     return lambda pixels: adapt(pixels.repeat(1, repeat, 1, 1))
 
 

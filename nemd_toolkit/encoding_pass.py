@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nemd_toolkit.embedding_cache import Key
+from nemd_toolkit.encoder_choice import LoadReport
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.images import Images
 from nemd_toolkit.images.pictures import DamagedPictures
@@ -50,11 +51,21 @@ class EncodingPass:
     decoded: Callable[[Tensor], Tensor]  # pixels (b, c, h, w) -> the same, in any thread
     adapted: Callable[[Tensor], Tensor]  # the same, in the caller's thread
     described: str  # what happens to the pixels, in a sentence
+    loaded: LoadReport  # which weights are in the encoder
+    branch: str
+    encoder: str | None  # that the user gave, as a report names it
     key: Key | None  # all that the rows depend on, where that is known
     batch: int
     device: torch.device
     precision: str
     workers: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a report says of the embeddings: the transform, and weights that found no place."""
+        loaded = self.loaded
+        plain = loaded.complete and loaded.matched and not loaded.ignored
+        return (f"embedded: {self.described}", *(() if plain else (loaded.sentence(),)))
 
     def rows(self, first: int = 0) -> Iterator[Float[Tensor, "b d"]]:
         """Embed from image `first` on, a multiple of the batch; float32 on the CPU, in order.

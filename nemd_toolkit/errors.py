@@ -4,7 +4,14 @@ A message says what was expected, what came and what to do. The command line pri
 sentence and exits with code 2.
 """
 
-__all__ = ["InputError", "NemdError", "NotOptimal", "UnknownLayout", "UnsafeFile"]
+__all__ = [
+    "InputError",
+    "NemdError",
+    "NotOptimal",
+    "PartlyLoaded",
+    "UnknownLayout",
+    "UnsafeFile",
+]
 
 
 class NemdError(Exception):
@@ -21,6 +28,10 @@ class UnknownLayout(InputError):
 
 class UnsafeFile(InputError):
     """A file asks for code to be run, or claims more than it holds; nothing of it was executed."""
+
+
+class PartlyLoaded(UserWarning):
+    """An encoder is not the one that a checkpoint's weights belong to: some have no place in it."""
 
 
 class NotOptimal(NemdError):

@@ -77,4 +77,5 @@ std 0.353'
         )
     mean, std = (", ".join(f"{number:.4g}" for number in part) for part in (info.mean, info.std))
     space = "" if info.space == "rgb" else f" in {_SPACES[info.space]},"
-    return f"{sized},{space} less mean {mean} over std {std}"
+    usual = "" if info.normalised else " (the usual ones; nothing in the checkpoint tells)"
+    return f"{sized},{space} less mean {mean} over std {std}{usual}"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nemd_toolkit.encoder_choice import Encoder
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.findings import (
     Baseline,
@@ -22,7 +23,6 @@ from nemd_toolkit.findings import (
     parse_codes,
 )
 from nemd_toolkit.findings import ignore as ignore_codes
-from nemd_toolkit.image_transforms import describe_transform
 from nemd_toolkit.measures import Measures, measure
 from nemd_toolkit.progress import bar
 from nemd_toolkit.prototypes import (
@@ -40,6 +40,7 @@ from nemd_toolkit.sources import Opened, open_source
 __all__ = ["Prototyping", "analyze", "parse_prototypes", "versions"]
 
 Prototyping = int | Literal["own", "labels"]
+_LIBRARIES = ("timm", "torchvision", "transformers")  # that an encoder may come from
 _PACKAGES = ("nemd-toolkit", "torch", "numpy", "scipy", "POT", "scikit-learn")
 
 
@@ -54,6 +55,9 @@ def analyze(
     split: str = "train",
     device: str = "cpu",
     cache: Path | str | None = None,
+    layout: str | None = None,
+    branch: str | None = None,
+    encoder: Encoder | None = None,
     thresholds: Thresholds | None = None,
     ignore: str | Sequence[str] = (),
     baseline: Path | str | None = None,
@@ -64,9 +68,11 @@ def analyze(
     "own" for those in the checkpoint, "labels", or several of these; by default three numbers
     chosen from the number of samples. labels: one per row, or a file of them. layer: "projector"
     (the default where there is one) or "backbone". cache: folder of embeddings to take from and add
-    to, as in `embed`. ignore: codes of checks that do not count; they
-    stay visible. baseline: report.json of a reference run to judge against, instead of by absolute
-    thresholds. Same seed, same machine, same numbers.
+    to. layout: of the checkpoint, instead of recognising it. branch: of several encoders in it the
+    one, such as "query". encoder: a network for the checkpoint's weights, such as "timm:NAME" or a
+    module ("package.module:function" runs your own code). All these are as in `embed`. ignore:
+    codes of checks that do not count; they stay visible. baseline: report.json of a reference run
+    to judge against, instead of by absolute thresholds. Same seed, same machine, same numbers.
 
     Raises InputError for what cannot be read or analysed, and a baseline that is not comparable.
 
@@ -80,7 +86,16 @@ def analyze(
     ignored = parse_codes(ignore, "ignore")
     reference = _reference(baseline, limits)
     opened = open_source(
-        source, data, layer=layer, split=split, labels=labels, device=device, cache=cache
+        source,
+        data,
+        layer=layer,
+        split=split,
+        labels=labels,
+        device=device,
+        cache=cache,
+        layout=layout,
+        branch=branch,
+        encoder=encoder,
     )
     clusterings = _prototypes(opened, prototypes, seed)
     _require_comparable(reference, opened, clusterings)
@@ -89,27 +104,20 @@ def analyze(
     findings = _judged(measures, limits, reference)
     findings = ignore_codes(findings, ignored)
     against = reference[0] if reference else None
-    options = {
-        "--ignore": ",".join(ignored) or None,
-        "--baseline": against.file if against else None,
-    }
+    options = {"--layout": layout, "--encoder": _word(encoder), "--ignore": ",".join(ignored)}
+    options |= {"--baseline": against.file if against else None}
     return Analysis(
         measures=measures,
         findings=findings,
         verdict=decide(findings, baseline=against.state if against else None),
         baseline=against,
-        provenance=Provenance(
-            source=opened.name,
-            sha256=opened.sha256,
-            layout=opened.layout,
-            layer=opened.layer,
-            data=opened.data,
-            seed=seed,
+        provenance=_provenance(
+            opened,
             command=_command(opened, clusterings, seed, split, device, options),
-            versions=versions(),
-            device=device,
-            seconds=time.perf_counter() - start,
             notes=_notes(opened, measures, chosen=prototypes is None),
+            seed=seed,
+            device=device,
+            start=start,
         ),
     )
 
@@ -143,6 +151,37 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
+def _word(encoder: Encoder | None) -> str | None:
+    """Give the encoder for a command line, which only a name can be on."""
+    return encoder if encoder is None or isinstance(encoder, str) else "ENCODER"
+
+
+def _provenance(
+    opened: Opened, *, command: str, notes: tuple[str, ...], seed: int, device: str, start: float
+) -> Provenance:
+    return Provenance(
+        source=opened.name,
+        sha256=opened.sha256,
+        layout=opened.layout,
+        layer=opened.layer,
+        branch=opened.branch,
+        default_branch=opened.default_branch,
+        encoder=opened.encoder,
+        data=opened.data,
+        seed=seed,
+        command=command,
+        versions=_versions_of(opened),
+        device=device,
+        seconds=time.perf_counter() - start,
+        notes=notes,
+    )
+
+
+def _versions_of(opened: Opened) -> dict[str, str]:
+    library = (opened.encoder or "").partition(":")[0]
+    return versions() | ({library: version(library)} if library in _LIBRARIES else {})
+
+
 _Reference = tuple[Baseline, Setting]
 
 
@@ -162,6 +201,7 @@ def _require_comparable(
         n=None,  # not chosen yet, and of no matter to what is compared
         data=opened.data,
         layer=opened.layer,
+        branch=None if opened.default_branch else opened.branch,
     )
     require_comparable(reference[0], reference[1], ours)
 
@@ -201,7 +241,9 @@ def _prototypes_of(opened: Opened, choice: Prototyping, seed: int) -> Sequence[P
                 f"prototypes: expected a checkpoint for 'own', got {opened.layout}; "
                 "give numbers for k-means"
             )
-        return prototypes_from_checkpoint(opened.checkpoint, opened.embeddings)
+        # an encoder that is given may find branches of its own in a file of no known layout
+        branch = opened.branch if opened.branch in opened.checkpoint.branches else None
+        return prototypes_from_checkpoint(opened.checkpoint, opened.embeddings, branch)
     if isinstance(choice, (int, np.integer)):  # NumPy's too
         return [fit_prototypes(opened.embeddings, int(choice), seed=seed)]
     raise InputError(f"prototypes: expected numbers, 'own' or 'labels', got {choice!r}")
@@ -210,9 +252,7 @@ def _prototypes_of(opened: Opened, choice: Prototyping, seed: int) -> Sequence[P
 def _notes(opened: Opened, measures: Measures, *, chosen: bool) -> tuple[str, ...]:
     e = opened.embeddings
     clusterings = [c.prototypes for c in measures.clusterings]
-    notes = []
-    if opened.checkpoint is not None:
-        notes.append(f"embedded: {describe_transform(opened.checkpoint.image)}")
+    notes = list(e.notes)
     if not e.were_unit:
         notes.append(
             f"rows were not unit vectors (lengths {e.norms[0]:.3g}…{e.norms[1]:.3g}) and were "
@@ -261,8 +301,9 @@ def _command(
     kinds = dict.fromkeys(str(p.k) if p.source == "k-means" else p.source for p in clusterings)
     words = ["nemd", "analyze", opened.name, "--prototypes", ",".join(kinds), "--seed", str(seed)]
     options = {"--data": opened.spec, "--layer": opened.layer, "--labels": opened.labels}
+    options |= {"--branch": None if opened.default_branch else opened.branch}
     if opened.checkpoint is not None:
         options |= {"--split": split, "--device": device}
     for option, value in (options | dict(judging)).items():
-        words += [] if value is None else [option, value]
+        words += [option, value] if value else []
     return shlex.join(words)

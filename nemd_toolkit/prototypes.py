@@ -179,21 +179,26 @@ def nearest_directions(
 
 
 def prototypes_from_checkpoint(
-    checkpoint: Checkpoint, embeddings: Embeddings
+    checkpoint: Checkpoint, embeddings: Embeddings, branch: str | None = None
 ) -> tuple[Prototypes, ...]:
-    """Take the checkpoint's own prototypes, one clustering for each that it holds.
+    """Take the checkpoint's own prototypes, one clustering for each set that it holds.
 
+    They are those of the branch that gave the embeddings, by default the checkpoint's default one.
     Rows go to the prototype of the highest logit, as the method computes it: dot product with the
     vector as it is, plus bias where there is one, of unit rows or of rows as they came. (Softmax
     keeps that order; Sinkhorn's balancing belongs to a training batch, and is left out.) Raises
-    InputError if it holds none, or of another dimension than the embeddings.
+    InputError if the branch holds none, or of another dimension than the embeddings.
     """
-    if not checkpoint.prototypes:
+    found = checkpoint.branch(branch).prototypes
+    if not found:
+        others = [name for name, other in checkpoint.branches.items() if other.prototypes]
+        where = f"its branch {branch or checkpoint.default_branch}" if others else "it"
         raise InputError(
-            f"{checkpoint.path}: expected prototypes of its own, got none in it; "
-            "give numbers for k-means"
+            f"{checkpoint.path}: expected prototypes of its own, got none in {where}; "
+            + (f"take the branch {others[0]}, or " if others else "")
+            + "give numbers for k-means"
         )
-    return tuple(_own(own, embeddings) for own in checkpoint.prototypes)
+    return tuple(_own(own, embeddings) for own in found)
 
 
 def _own(own: OwnPrototypes, embeddings: Embeddings) -> Prototypes:

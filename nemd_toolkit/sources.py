@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemd_toolkit.checkpoints import (
+    STATE_DICT,
     Checkpoint,
-    checkpoint_from,
     embedding_columns,
     read_content,
     sha256,
@@ -18,7 +18,8 @@ from nemd_toolkit.checkpoints import (
 from nemd_toolkit.embedding_arrays import read_npy
 from nemd_toolkit.embedding_files import embeddings_from, load_embeddings
 from nemd_toolkit.embeddings import Embeddings
-from nemd_toolkit.encoding import embed
+from nemd_toolkit.encoder_choice import Encoder
+from nemd_toolkit.encoding import checkpoint_for, embed_pass, prepare_pass
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.measures.neural_collapse import LinearHead
 
@@ -40,6 +41,13 @@ class Opened:
     data: str | None
     spec: str | None  # `data` as it was given
     labels: str | None  # where labels came from, if not with the embeddings
+    branch: str | None = None  # of the checkpoint
+    encoder: str | None = None  # that the user gave, as a report names it
+
+    @property
+    def default_branch(self) -> bool:
+        """Whether the branch is the one that the layout takes by itself."""
+        return self.checkpoint is None or self.branch == self.checkpoint.default_branch
 
     @property
     def head(self) -> LinearHead | None:
@@ -51,7 +59,9 @@ class Opened:
         labels = self.embeddings.labels
         if self.checkpoint is None or labels is None or self.layer != "backbone":
             return None
-        head = self.checkpoint.branch().head("classifier")
+        if self.encoder is not None:  # what it gives need not be what the classifier read
+            return None
+        head = self.checkpoint.branch(self.branch).head("classifier")
         weights = head.state.get("weight") if head else None
         bias = head.state.get("bias") if head else None
         if weights is None or bias is None:
@@ -59,6 +69,39 @@ class Opened:
         fits = tuple(weights.shape) == (len(np.unique(labels)), self.embeddings.dim)
         trained = bool(weights.any() & weights.isfinite().all() & bias.isfinite().all())
         return LinearHead(weights=weights.float(), bias=bias.float()) if fits and trained else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Embedding:
+    """How a checkpoint's encoder is to embed images; nothing of it is for embeddings."""
+
+    data: str | None
+    layer: str | None
+    split: str
+    device: str
+    cache: Path | str | None
+    layout: str | None
+    branch: str | None
+    encoder: Encoder | None
+
+    def refuse(self) -> None:
+        """Raise InputError for the first of these that was asked for, with embeddings."""
+        asked = {
+            "data": self.data,
+            "layer": self.layer,
+            "split": None if self.split == "train" else self.split,
+            "device": None if self.device == "cpu" else self.device,
+            "layout": self.layout,
+            "branch": self.branch,
+            "encoder": self.encoder,
+        }
+        for option, value in asked.items():
+            if value is not None:
+                given = repr(value) if isinstance(value, str) else type(value).__name__
+                raise InputError(
+                    f"--{option}: expected with a checkpoint only, got {given} with embeddings; "
+                    "leave it out"
+                )
 
 
 def open_source(
@@ -70,23 +113,35 @@ def open_source(
     labels: Sequence[Any] | NDArray[Any] | Path | str | None = None,
     device: str = "cpu",
     cache: Path | str | None = None,
+    layout: str | None = None,
+    branch: str | None = None,
+    encoder: Encoder | None = None,
 ) -> Opened:
     """Give the embeddings of a source: Embeddings, an array, a Checkpoint, or a path to a file.
 
     A checkpoint needs `data`, the images to embed; `layer` is then by default the projector, where
-    the losses and NEMD live, or the backbone where there is none; `cache` as in `embed`. `labels`
-    replace the ones that came along. Raises InputError for anything that cannot be opened.
+    the losses and NEMD live, or the backbone where there is none; `cache`, `layout`, `branch` and
+    `encoder` as in `embed`. `labels` replace the ones that came along. Raises InputError for
+    anything that cannot be opened.
     """
+    options = _Embedding(
+        data=data,
+        layer=layer,
+        split=split,
+        device=device,
+        cache=cache,
+        layout=layout,
+        branch=branch,
+        encoder=encoder,
+    )
     if isinstance(source, (str, Path)):
-        opened = _open_file(Path(source), data, layer, split, device, cache)
+        opened = _open_file(Path(source), options)
     elif isinstance(source, Checkpoint):
-        opened = _open_checkpoint(source, data, layer, split, device, cache)
+        opened = _open_checkpoint(source, options)
     else:
+        options.refuse()
         embeddings = source if isinstance(source, Embeddings) else Embeddings(source)
         opened = _given(embeddings, "array in memory", None, "array")
-    if opened.checkpoint is None:
-        _refuse(data=data, layer=layer, split=None if split == "train" else split)
-        _refuse(device=None if device == "cpu" else device)
     if labels is None:
         return opened
     named = isinstance(labels, (str, Path))
@@ -98,31 +153,17 @@ def open_source(
     )
 
 
-def _open_file(
-    path: Path,
-    data: str | None,
-    layer: str | None,
-    split: str,
-    device: str,
-    cache: Path | str | None,
-) -> Opened:
+def _open_file(path: Path, options: _Embedding) -> Opened:
     if path.suffix.lower() in _TABLES and not path.is_dir():
-        embeddings, kind = load_embeddings(path), path.suffix[1:].lower()
+        embeddings = load_embeddings(path)
     else:
         content = read_content(path)
         if embedding_columns(content) is None:
-            return _open_checkpoint(checkpoint_from(content), data, layer, split, device, cache)
-        embeddings, kind = embeddings_from(content), path.suffix[1:].lower()
-    return _given(embeddings, str(path), sha256(path), f"embeddings ({kind})")
-
-
-def _refuse(**options: str | None) -> None:
-    for option, value in options.items():
-        if value is not None:
-            raise InputError(
-                f"--{option}: expected with a checkpoint only, got {value!r} with embeddings; "
-                "leave it out"
-            )
+            checkpoint = checkpoint_for(content, options.layout, options.encoder)
+            return _open_checkpoint(checkpoint, options)
+        embeddings = embeddings_from(content)
+    options.refuse()
+    return _given(embeddings, str(path), sha256(path), f"embeddings ({path.suffix[1:].lower()})")
 
 
 def _given(embeddings: Embeddings, name: str, digest: str | None, layout: str) -> Opened:
@@ -139,28 +180,34 @@ def _given(embeddings: Embeddings, name: str, digest: str | None, layout: str) -
     )
 
 
-def _open_checkpoint(
-    checkpoint: Checkpoint,
-    data: str | None,
-    layer: str | None,
-    split: str,
-    device: str,
-    cache: Path | str | None,
-) -> Opened:
+def _open_checkpoint(checkpoint: Checkpoint, options: _Embedding) -> Opened:
+    data, split = options.data, options.split
     if data is None:
         known = f" (it was trained on {checkpoint.data})" if checkpoint.data else ""
+        own = any(branch.prototypes for branch in checkpoint.branches.values())
+        alone = (
+            f"; without images, nemd inspect {checkpoint.path} shows whether the vectors of its "
+            "own prototypes repeat one another or collapse, and no more than that"
+        )
         raise InputError(
             f"{checkpoint.path}: expected images to embed with this checkpoint{known}, got none; "
-            "add for instance --data digits or --data folder:DIR"
+            f"add for instance --data digits or --data folder:DIR{alone if own else ''}"
         )
-    if layer is None:
-        layer = checkpoint.branch().default_layer
+    layer = options.layer or _default_layer(checkpoint, options)
     # float32: an analysis looks for collapse down to the level of rounding
-    embeddings = embed(
-        checkpoint, data, layer, split=split, device=device, precision="float32", cache=cache
+    ready = prepare_pass(
+        checkpoint,
+        data,
+        layer,
+        split=split,
+        layout=options.layout,
+        branch=options.branch,
+        encoder=options.encoder,
+        device=options.device,
+        precision="float32",
     )
     return Opened(
-        embeddings=embeddings,
+        embeddings=embed_pass(ready, options.cache),
         checkpoint=checkpoint,
         name=str(checkpoint.path),
         sha256=checkpoint.sha256,
@@ -169,7 +216,15 @@ def _open_checkpoint(
         data=data if split == "train" else f"{data} ({split})",
         spec=data,
         labels=None,
+        branch=ready.branch,
+        encoder=ready.encoder,
     )
+
+
+def _default_layer(checkpoint: Checkpoint, options: _Embedding) -> str:
+    if checkpoint.layout == STATE_DICT.name:  # its branches are known when its encoder is
+        return "backbone"
+    return checkpoint.branch(options.branch).default_layer
 
 
 def read_labels(path: Path | str) -> NDArray[Any]:

@@ -127,7 +127,7 @@ class TestLayouts:
         state[f"{prefix}momentum_head.weight"] = torch.ones(2, 2)
         found = read_checkpoint(save({wrapper: state} if wrapper else state, tmp_path / "a.pt"))
         assert found.layout == "resnet"
-        assert "1 other entries are left out" in found.why
+        assert "1 other entry is left out" in found.why
         assert same(found.branch().state, encoder(0, channels=3))
         resnet_from_state_dict(found.branch().state)
 

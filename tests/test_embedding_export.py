@@ -187,7 +187,7 @@ class TestResuming:
 
 class TestRefusals:
     def test_what_cannot_be_continued_or_written_is_refused_before_the_work(self, tmp_path, saved):
-        with pytest.raises(InputError, match="a transform by name"):
+        with pytest.raises(InputError, match="transform and encoder by name"):
             embed_to_file(ready(saved, transform=lambda x: x), tmp_path / "a.npy")
         images = replace(open_images("digits", "test"), stamp=None)
         with pytest.raises(InputError, match="images from files"):

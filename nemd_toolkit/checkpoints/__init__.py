@@ -4,6 +4,7 @@ from nemd_toolkit.checkpoints.checkpoint import Checkpoint, checkpoint_from, rea
 from nemd_toolkit.checkpoints.columns import embedding_columns
 from nemd_toolkit.checkpoints.content import Content
 from nemd_toolkit.checkpoints.layouts import (
+    STATE_DICT,
     Branch,
     Head,
     ImageInfo,
@@ -11,12 +12,15 @@ from nemd_toolkit.checkpoints.layouts import (
     State,
     layout_names,
 )
+from nemd_toolkit.checkpoints.layouts.configured import timm_image
+from nemd_toolkit.checkpoints.layouts.inputs import channelled
 from nemd_toolkit.checkpoints.safe_reading import read_content, sha256
 from nemd_toolkit.checkpoints.stubs import Stub
 from nemd_toolkit.checkpoints.training_log import LoggedLoss, TrainingLog
 from nemd_toolkit.checkpoints.wording import shown
 
 __all__ = [
+    "STATE_DICT",
     "Branch",
     "Checkpoint",
     "Content",
@@ -27,6 +31,7 @@ __all__ = [
     "State",
     "Stub",
     "TrainingLog",
+    "channelled",
     "checkpoint_from",
     "embedding_columns",
     "layout_names",
@@ -34,4 +39,5 @@ __all__ = [
     "read_content",
     "sha256",
     "shown",
+    "timm_image",
 ]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from nemd_toolkit.checkpoints.columns import embedding_columns
 from nemd_toolkit.checkpoints.content import Container, Content
-from nemd_toolkit.checkpoints.layouts import Branch, ImageInfo, OwnPrototypes, read_layout
+from nemd_toolkit.checkpoints.layouts import Branch, ImageInfo, OwnPrototypes, State, read_layout
+from nemd_toolkit.checkpoints.layouts.names import tensors
 from nemd_toolkit.checkpoints.safe_reading import read_content, sha256
 from nemd_toolkit.checkpoints.training_log import TrainingLog
 from nemd_toolkit.errors import InputError, UnknownLayout
@@ -32,9 +33,14 @@ class Checkpoint:
     image: ImageInfo
     branches: Mapping[str, Branch] = field(repr=False)
     default_branch: str  # the one that prototypes are made from
-    prototypes: tuple[OwnPrototypes, ...] = field(repr=False)
     settings: Mapping[str, object] = field(repr=False)  # hyper-parameters, text and numbers only
     log: TrainingLog | None = field(repr=False, default=None)  # of its training, as far as known
+    tensors: State = field(repr=False, default_factory=dict)  # all, by the names in the file
+
+    @property
+    def prototypes(self) -> tuple[OwnPrototypes, ...]:
+        """Own prototypes of the default branch; `branch(name).prototypes` are those of another."""
+        return self.branch().prototypes
 
     def branch(self, name: str | None = None) -> Branch:
         """Give a branch, by default the one that prototypes are made from.
@@ -80,7 +86,7 @@ def checkpoint_from(content: Content, layout: str | None = None) -> Checkpoint:
         image=reading.image,
         branches=reading.branches,
         default_branch=reading.default_branch,
-        prototypes=reading.prototypes,
         settings=reading.settings,
         log=reading.log,
+        tensors=tensors(content.data),
     )

@@ -1,7 +1,12 @@
 """Encoders whose parameters carry the names that published checkpoints use."""
 
 from nemd_toolkit.encoders.architectures import ARCHITECTURES, build_resnet
-from nemd_toolkit.encoders.embedder import Embedder, backbone_from_state_dict
+from nemd_toolkit.encoders.embedder import (
+    Backbone,
+    Embedder,
+    backbone_from_state_dict,
+    names_left_out,
+)
 from nemd_toolkit.encoders.heads import head_from_state_dict
 from nemd_toolkit.encoders.infer import resnet_from_state_dict
 from nemd_toolkit.encoders.renaming import from_transformers
@@ -10,6 +15,7 @@ from nemd_toolkit.encoders.vit import VisionTransformer, vit_from_state_dict
 
 __all__ = [
     "ARCHITECTURES",
+    "Backbone",
     "Embedder",
     "ResNet",
     "ResNetShape",
@@ -18,6 +24,7 @@ __all__ = [
     "build_resnet",
     "from_transformers",
     "head_from_state_dict",
+    "names_left_out",
     "resnet_from_state_dict",
     "vit_from_state_dict",
 ]

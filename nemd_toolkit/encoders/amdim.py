@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from nemd_toolkit.errors import InputError
 
-__all__ = ["AmdimEncoder", "amdim_from_state_dict"]
+__all__ = ["MAPS", "AmdimEncoder", "amdim_from_state_dict"]
+
+MAPS = ("rkhs_block_5.", "rkhs_block_7.")  # blocks for maps of 5x5 and 7x7, no part of the encoder
 
 _LAYER = re.compile(r"layer_list\.(\d{1,2})\.(.+)")
 _INNER = re.compile(r"layer_list\.(\d{1,2})\.conv1\.weight")
@@ -110,7 +112,7 @@ def amdim_from_state_dict(state: Mapping[str, Tensor]) -> AmdimEncoder:
     nemd_toolkit.errors.InputError: AMDIM: expected 9 or 10 layers in a row, got 1; this variant \
 is not known
     """
-    state = {k: v for k, v in state.items() if not k.startswith(("rkhs_block_5.", "rkhs_block_7."))}
+    state = {k: v for k, v in state.items() if not k.startswith(MAPS)}
     parts: dict[int, dict[str, Tensor]] = {}
     for name, value in state.items():
         match = _LAYER.fullmatch(name)

@@ -69,7 +69,6 @@ class ResNet(nn.Module):
     def __init__(self, shape: ResNetShape) -> None:
         super().__init__()
         self.shape = shape
-        self.channels = shape.channels
         width_in = shape.stem_width or shape.width
         if shape.stem == "imagenet":
             self.conv1 = nn.Conv2d(shape.channels, width_in, 7, 2, 3, bias=False)
@@ -86,6 +85,11 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # as torchvision does, after He et al. 2015
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    @property
+    def channels(self) -> int:
+        """Of the images it takes."""
+        return self.shape.channels
 
     def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b f"]:
         """Backbone output, averaged over the image; not normalised."""

@@ -22,7 +22,7 @@ __all__ = ["VisionTransformer", "vit_from_state_dict"]
 _HEAD_WIDTH = 64  # of S, B and L; not told by shapes
 _WIDER_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}  # so400m, H, g, G: published widths
 _MOCO_V3_HEADS = 12  # of its S and B, moco-v3 vits.py
-_EPSILON = 1e-6  # of layer norms, in timm and DINO
+_EPSILON = 1e-6  # of layer norms, in timm, DINO and DINOv2; transformers' ViT has 1e-12
 _BLOCK = re.compile(r"blocks\.(\d{1,4})\.(.+)")
 _REGISTERS = ("register_tokens", "reg_token")
 _KNOWN = re.compile(
@@ -44,6 +44,7 @@ class VisionTransformer(nn.Module):
         state: Mapping[str, Tensor],
         heads: int | None = None,
         positions: Positions = "timm",
+        epsilon: float | None = None,
     ) -> None:
         super().__init__()
         self._names = {name: name.replace(".", "·") for name in state}
@@ -57,6 +58,7 @@ class VisionTransformer(nn.Module):
             self.stem.patch,
         )
         self.heads = heads or _usual_heads(state, self.width)
+        self.epsilon = epsilon or _EPSILON
         self.depth = 1 + max(int(m[1]) for m in map(_BLOCK.match, state) if m)
 
     def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
@@ -127,7 +129,7 @@ class VisionTransformer(nn.Module):
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         return F.layer_norm(
-            x, (self.width,), self[f"{name}.weight"], self.get(f"{name}.bias"), _EPSILON
+            x, (self.width,), self[f"{name}.weight"], self.get(f"{name}.bias"), self.epsilon
         )
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
@@ -148,12 +150,16 @@ class VisionTransformer(nn.Module):
 
 
 def vit_from_state_dict(
-    state: Mapping[str, Tensor], heads: int | None = None, positions: Positions = "timm"
+    state: Mapping[str, Tensor],
+    heads: int | None = None,
+    positions: Positions = "timm",
+    epsilon: float | None = None,
 ) -> VisionTransformer:
     """Build the ViT that these names describe; `heads` is by default width / 64.
 
-    `positions` says whose way the learned ones go to another grid. Mask tokens (DINOv2) are left
-    out. Raises InputError if a name is missing, left over or of a shape that does not fit.
+    `positions` says whose way the learned ones go to another grid, `epsilon` is that of the layer
+    norms, by default 1e-6. Mask tokens (DINOv2) are left out. Raises InputError if a name is
+    missing, left over or of a shape that does not fit.
 
     >>> d = {"patch_embed.proj.weight": torch.zeros(64, 3, 4, 4), "cls_token": torch.ones(1, 1, 64)}
     >>> vit_from_state_dict(d)
@@ -175,7 +181,7 @@ blocks.0.norm1.weight, got patch_embed.proj.weight, cls_token; pass names withou
             f"ViT: expected timm's names, got {foreign[0]} and {len(foreign) - 1} others that are "
             "none; use --encoder timm:NAME"
         )
-    net = VisionTransformer(state, heads, positions).eval()
+    net = VisionTransformer(state, heads, positions, epsilon).eval()
     if net.width % net.heads:
         raise InputError(
             f"ViT: expected a width that {net.heads} heads divide, got {net.width}; this variant "

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from nemd_toolkit.figures.style import MARKERS, MUTED, SERIES, VERMILLION, new_figure, themed
-from nemd_toolkit.measures.spread import EPSILONS
+from nemd_toolkit.measures.duplicates import EPSILONS
 from nemd_toolkit.measures.summary import ClusteringMeasures
 
 __all__ = ["draw_duplicates"]

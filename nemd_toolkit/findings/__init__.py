@@ -4,6 +4,7 @@ from nemd_toolkit.findings.baseline import Baseline, Numbers, judge_against
 from nemd_toolkit.findings.finding import About, Finding
 from nemd_toolkit.findings.ignoring import ignore, would_be
 from nemd_toolkit.findings.thresholds import Thresholds
+from nemd_toolkit.findings.vectors import decide_vectors, judge_vectors
 from nemd_toolkit.findings.verdict import (
     CHECKS,
     Verdict,
@@ -23,9 +24,11 @@ __all__ = [
     "Verdict",
     "about",
     "decide",
+    "decide_vectors",
     "ignore",
     "judge",
     "judge_against",
+    "judge_vectors",
     "parse_codes",
     "would_be",
 ]

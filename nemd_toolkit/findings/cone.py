@@ -4,7 +4,7 @@ from nemd_toolkit.findings.finding import About, Finding, Status
 from nemd_toolkit.findings.thresholds import Thresholds
 from nemd_toolkit.measures.summary import Measures
 
-__all__ = ["ABOUT", "check"]
+__all__ = ["ABOUT", "check", "shares_of"]
 
 ABOUT = About(
     code="NEMD007",
@@ -27,9 +27,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
     1/N, which is a half for two rows of noise.
     """
     share = max(0.0, measures.instance.mean_cosine)
-    positive = measures.rows.negative_share <= limits.cone_negative_share
-    issue = limits.cone_issue_nonnegative if positive else limits.cone_issue
-    warning = limits.cone_warning_nonnegative if positive else limits.cone_warning
+    issue, warning = shares_of(measures.rows.negative_share, limits)
     status: Status = "passed"
     message = f"{share:.1%} of the squared length is common to all embeddings (their mean cosine)"
     if measures.spectrum.variance <= limits.rounding_variance:
@@ -45,3 +43,10 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         measured={"mean_share": share, "mean_cosine": measures.instance.mean_cosine},
         threshold={"share_issue": issue, "share_warning": warning},
     )
+
+
+def shares_of(negative_share: float, limits: Thresholds) -> tuple[float, float]:
+    """Give the limits for an issue and a warning, more lenient where hardly any is negative."""
+    if negative_share <= limits.cone_negative_share:
+        return limits.cone_issue_nonnegative, limits.cone_warning_nonnegative
+    return limits.cone_issue, limits.cone_warning

@@ -2,9 +2,10 @@
 
 from nemd_toolkit.findings.finding import About, Finding, Status
 from nemd_toolkit.findings.thresholds import Thresholds
+from nemd_toolkit.measures.spectrum import Spectrum
 from nemd_toolkit.measures.summary import Measures
 
-__all__ = ["ABOUT", "check"]
+__all__ = ["ABOUT", "check", "status_of"]
 
 ABOUT = About(
     code="NEMD006",
@@ -35,21 +36,26 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         "effective_rank_uncentred": spectrum.effective_rank,
         "null_effective_rank": null,
     }
-    status: Status = "passed"
+    status = status_of(spectrum, limits)
     message = (
         f"effective rank {rank:.1f} (centred) of {spectrum.cap} possible; "
         f"uniform points have {null:.1f}"
     )
     if spectrum.variance <= limits.rounding_variance:
-        status, message = "not_applicable", "no variance is left to look for directions in"
+        message = "no variance is left to look for directions in"
     elif spectrum.cap <= limits.rank_issue:
-        status, message = "not_applicable", f"at most {spectrum.cap} directions are possible"
-    elif rank < max(
-        min(limits.rank_issue, limits.rank_share_small * null), limits.rank_share_issue * null
-    ):
-        status = "issue"
-    elif rank < limits.rank_share_warning * null:
-        status = "warning"
+        message = f"at most {spectrum.cap} directions are possible"
     return Finding(
         about=ABOUT, status=status, message=message, measured=measured, threshold=thresholds
     )
+
+
+def status_of(spectrum: Spectrum, limits: Thresholds) -> Status:
+    """Judge the centred effective rank beside that of uniform points of the same N and d."""
+    rank, null = spectrum.effective_rank_centred, spectrum.null_effective_rank
+    if spectrum.variance <= limits.rounding_variance or spectrum.cap <= limits.rank_issue:
+        return "not_applicable"
+    small = min(limits.rank_issue, limits.rank_share_small * null)
+    if rank < max(small, limits.rank_share_issue * null):
+        return "issue"
+    return "warning" if rank < limits.rank_share_warning * null else "passed"

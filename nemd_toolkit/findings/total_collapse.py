@@ -4,7 +4,7 @@ from nemd_toolkit.findings.finding import About, Finding, Status
 from nemd_toolkit.findings.thresholds import Thresholds
 from nemd_toolkit.measures.summary import Measures
 
-__all__ = ["ABOUT", "check"]
+__all__ = ["ABOUT", "check", "status_of"]
 
 ABOUT = About(
     code="NEMD001",
@@ -23,13 +23,8 @@ ABOUT = About(
 def check(measures: Measures, limits: Thresholds) -> Finding:
     """Issue or warning when hardly any variance is left around the mean."""
     variance = measures.spectrum.variance
-    status: Status = "passed"
-    if measures.rows.count == 1:
-        status = "not_applicable"
-    elif variance <= limits.total_variance_issue:
-        status = "issue"
-    elif variance <= limits.total_variance_warning:
-        status = "warning"
+    alone = measures.rows.count == 1
+    status: Status = "not_applicable" if alone else status_of(variance, limits)
     almost = "nearly " if variance > limits.rounding_variance else ""
     text = {
         "issue": f"all embeddings are {almost}one point: a share of {variance:.2g} of their "
@@ -49,3 +44,10 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
             "variance_warning": limits.total_variance_warning,
         },
     )
+
+
+def status_of(variance: float, limits: Thresholds) -> Status:
+    """Judge the share of squared length around the mean of two rows or more."""
+    if variance <= limits.total_variance_issue:
+        return "issue"
+    return "warning" if variance <= limits.total_variance_warning else "passed"

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.formulas import concentration, rescale_concentration
+from nemd_toolkit.measures.duplicates import DuplicateCurve
 from nemd_toolkit.prototypes import Prototypes
 
-__all__ = ["EPSILONS", "Spread", "duplicate_curve", "measure_spread"]
+__all__ = ["Spread", "duplicate_curve", "measure_spread"]
 
-EPSILONS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1)  # cosine distances at which duplicates count
 _BLOCK = 4_194_304  # cosines at a time: 32 MB
 _ROWS = 65_536  # members at a time
 
@@ -96,8 +96,7 @@ def measure_spread(prototypes: Prototypes) -> Spread:
 def duplicate_curve(directions: Float[Tensor, "u d"]) -> tuple[tuple[float, float], ...]:
     """Share of prototypes that repeat an earlier one, for each ε; directions are unit rows.
 
-    Greedy, in order: a prototype is kept if its cosine distance to all kept ones exceeds ε
-    (after Govindarajan et al. 2024, from memory; one ε says little, so a curve). In [0, 1).
+    Greedy, in order, see `DuplicateCurve`. In [0, 1).
 
     >>> duplicate_curve(torch.tensor([[1.0, 0.0]]).repeat(4, 1))[0]
     (0.001, 0.75)
@@ -128,7 +127,7 @@ def _neighbours(
     """Place of the nearest other direction (itself if alone), and the curve of duplicates."""
     count = len(directions)
     nearest = torch.empty(count, dtype=torch.long)
-    kept = np.zeros((len(EPSILONS), count), dtype=np.bool_)
+    curve = DuplicateCurve(count)
     # One buffer: blocks taken and freed between small tensors that stay would split up the memory.
     step = min(count, max(1, _BLOCK // count))
     buffer = torch.empty(step, count, dtype=torch.float64)
@@ -136,22 +135,7 @@ def _neighbours(
         some = directions[start : start + step]
         place = slice(start, start + len(some))
         cosines = torch.mm(some, directions.T, out=buffer[: len(some)])
-        _keep(kept, cosines.numpy(), start)
+        curve.add(cosines.numpy())
         cosines[:, place].fill_diagonal_(-torch.inf if count > 1 else 1.0)
         nearest[place] = cosines.argmax(1)
-    shares = 1 - kept.sum(1) / count
-    return nearest, tuple(zip(EPSILONS, shares.tolist(), strict=True))
-
-
-def _keep(kept: Bool[np.ndarray, "e u"], cosines: Float[np.ndarray, "b u"], start: int) -> None:
-    """Decide on the rows of a block, in order, given the decisions on all rows before it."""
-    stop = start + len(cosines)
-    near = cosines >= 1 - EPSILONS[-1] - 1e-9  # few, so what follows is quick; rounding included
-    near[:, start:stop] = np.tril(near[:, start:stop], -1)  # earlier rows of the block itself
-    near = near[:, :stop]
-    kept[:, start:stop] = True
-    for row in np.flatnonzero(near.any(axis=1)):
-        others = np.flatnonzero(near[row])
-        distances = 1 - cosines[row, others]
-        for epsilon, chosen in zip(EPSILONS, kept, strict=True):
-            chosen[start + row] = not (chosen[others] & (distances <= epsilon)).any()
+    return nearest, curve.shares()

@@ -24,6 +24,9 @@ class Provenance:
     device: str
     seconds: float
     notes: tuple[str, ...]  # what was done to the input, such as normalising rows
+    branch: str | None = None  # of the checkpoint's encoders; None for embeddings
+    default_branch: bool = True  # that its layout takes by itself
+    encoder: str | None = None  # that the user gave in place of the checkpoint's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

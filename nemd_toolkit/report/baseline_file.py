@@ -60,8 +60,8 @@ def require_comparable(baseline: Baseline, theirs: Setting, ours: Setting) -> No
     )
     if different:
         raise InputError(
-            f"{baseline.file}: expected a baseline with the data, layer, size and prototypes of "
-            f"this run, got another {different}; analyse both alike"
+            f"{baseline.file}: expected a baseline with the data, layer, branch, size and "
+            f"prototypes of this run, got another {different}; analyse both alike"
         )
 
 
@@ -95,6 +95,8 @@ def _setting(measures: Mapping[str, Any], provenance: Mapping[str, Any]) -> Sett
         n=None if nemd.get("n") is None else int(_number(nemd, "n", 1.0, _MANY)),
         data=_text(provenance, "data"),
         layer=_text(provenance, "layer"),
+        # reports of old have neither entry
+        branch=_text(provenance, "branch") if provenance.get("default_branch") is False else None,
     )
 
 

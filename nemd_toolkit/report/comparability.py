@@ -25,6 +25,7 @@ class Setting:
     n: int | None  # points in a cloud
     data: str | None
     layer: str | None
+    branch: str | None = None  # if another than the layout's default one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ def _setting(analysis: Analysis) -> Setting:
         n=m.nemd.n if m.nemd else None,
         data=provenance.data,
         layer=provenance.layer,
+        branch=None if provenance.default_branch else provenance.branch,
     )
 
 
@@ -82,6 +84,7 @@ _ALIKE: tuple[_Alike, ...] = (
     ),
     ("data", lambda s: s.data or "none", _ALL),
     ("layer", lambda s: s.layer or "none", _ALL),
+    ("branch", lambda s: s.branch or "the default one", _ALL),
 )
 
 

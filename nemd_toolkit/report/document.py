@@ -16,7 +16,7 @@ from nemd_toolkit.measures.spread import Spread
 from nemd_toolkit.measures.summary import ClusteringMeasures, Measures, NemdSummary
 from nemd_toolkit.report.analysis import Analysis, Provenance
 
-__all__ = ["SCHEMA", "document", "measures_part", "to_json"]
+__all__ = ["SCHEMA", "document", "finding_part", "measures_part", "to_json"]
 
 SCHEMA = "nemd-report/1"
 
@@ -36,13 +36,14 @@ def document(analysis: Analysis) -> dict[str, Any]:
             "codes": list(verdict.codes),
             "headline": verdict.headline,
         },
-        "findings": [_finding(f) for f in analysis.findings],
+        "findings": [finding_part(f) for f in analysis.findings],
         "measures": measures_part(analysis.measures),
         "provenance": _provenance(analysis.provenance) | {"baseline": _baseline(analysis.baseline)},
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_part(finding: Finding) -> dict[str, Any]:
+    """Give a finding as it stands in a document."""
     return {
         "code": finding.about.code,
         "name": finding.about.name,
@@ -263,6 +264,9 @@ def _provenance(p: Provenance) -> dict[str, Any]:
         "sha256": p.sha256,
         "layout": p.layout,
         "layer": p.layer,
+        "branch": p.branch,
+        "default_branch": p.default_branch,
+        "encoder": p.encoder,
         "data": p.data,
         "seed": p.seed,
         "command": p.command,

@@ -1,25 +1,38 @@
-"""What a checkpoint is, in words: layout, encoders, heads, prototypes, what to do with it."""
+"""What a checkpoint is, as a document: layout, encoders, heads, prototypes, what to do with it.
 
-from collections.abc import Mapping
+Its prototypes are judged as far as vectors alone can be.
+"""
+
+import shlex
 from typing import Any
 
-from nemd_toolkit.checkpoints import Branch, Checkpoint, OwnPrototypes, State, shown
-from nemd_toolkit.measures.vectors import measure_vectors
+from nemd_toolkit.checkpoints import Branch, Checkpoint, OwnPrototypes, State
+from nemd_toolkit.encoder_choice import own_backbone
+from nemd_toolkit.encoders import from_transformers
+from nemd_toolkit.errors import InputError
+from nemd_toolkit.findings import decide_vectors, judge_vectors
+from nemd_toolkit.measures.vectors import VectorGeometry, measure_vectors
+from nemd_toolkit.report.document import finding_part
 
-__all__ = ["inspection", "inspection_lines"]
+__all__ = ["SCHEMA", "inspection"]
 
 SCHEMA = "nemd-inspection/1"
-_MOST_SETTINGS = 12
-_MOST_VECTORS = 10_000  # whose pairs are looked at within seconds
-_EPSILON = 0.025  # NEMD003's
+_IMAGES = "folder:IMAGES"  # where the file does not say what it was trained on
+_SIMCLR = "simclr/converted"
+_UNKNOWN = (
+    "nemd has no such encoder. Name its network (also torchvision:NAME, transformers:DIR, or your "
+    "own package.module:function):"
+)
+_USUAL_WIDTH = 64  # of a ResNet's stem
 
 
 def inspection(checkpoint: Checkpoint, size: int) -> dict[str, Any]:
     """Give what is known of a checkpoint as a document, schema nemd-inspection/1.
 
-    `size` is that of the file in bytes. Branches are {"layer": width}, prototypes {"k", "dim",
-    "layer", "name",
-    "geometry": of the vectors alone}; what the file does not tell is null.
+    `size` is that of the file in bytes. What the file does not tell is null. Prototypes are
+    {"branches" that they are compared with, "k", "dim", "layer", "name", "geometry", "verdict",
+    "findings"} of the vectors alone, geometry and verdict null where they cannot be measured.
+    Commands are {"purpose", "command"}.
     """
     image = checkpoint.image
     return {
@@ -45,148 +58,157 @@ def inspection(checkpoint: Checkpoint, size: int) -> dict[str, Any]:
             "std": image.std,
             "interpolation": image.interpolation,
             "space": image.space,
+            "squeezed": image.squeezed,
             "mean_and_std_told": image.normalised,
         },
         "branches": {name: _branch(branch) for name, branch in checkpoint.branches.items()},
         "default_branch": checkpoint.default_branch,
         "default_layer": checkpoint.branch().default_layer,
-        "prototypes": [_prototypes(own) for own in checkpoint.prototypes],
-        "commands": _commands(checkpoint),
+        "prototypes": [_prototypes(own, names) for own, names in _sets(checkpoint)],
+        "commands": [
+            {"purpose": purpose, "command": shlex.join(words)}
+            for purpose, words in _commands(checkpoint)
+        ],
     }
-
-
-def inspection_lines(document: Mapping[str, Any]) -> list[str]:
-    """Give the document as lines that a person reads."""
-    epoch = "" if document["epoch"] is None else f", epoch {document['epoch']}"
-    arch = f" ({shown(document['arch'])})" if document["arch"] else ""
-    lines = [
-        f"{document['source']}: {document['title']}{epoch}",
-        f"  layout      {document['layout']}, since {shown(document['why'])}",
-        f"  file        {_bytes(document['bytes'])}, {document['container']}, "
-        f"sha256 {document['sha256'][:12]}…",
-    ]
-    if document["method"] or document["trained_on"]:
-        method = shown(document["method"] or "unknown method")
-        lines.append(
-            f"  trained     {method}, on {shown(document['trained_on'] or 'unknown data')}"
-        )
-    for name, branch in document["branches"].items():
-        default = " (default)" if name == document["default_branch"] else ""
-        heads = "".join(f" → {layer} {_width(width)}" for layer, width in branch["heads"].items())
-        lines.append(
-            f"  {'branch':<11} {shown(name)}{default}: {branch['family']}{arch} "
-            f"{branch['parameters']:,} numbers{heads}"
-        )
-    for own in document["prototypes"]:
-        where = f"in {shown(own['layer'])} ({shown(own['name'])})"
-        lines += [
-            f"  prototypes  {own['k']:,} of dimension {own['dim']}, {where}",
-            f"              {_geometry(own)}",
-        ]
-    lines.append(f"  images      {_image(document['image'])}")
-    settings = list(document["settings"].items())
-    if settings:
-        few = ", ".join(f"{key}={shown(value)[:40]}" for key, value in settings[:_MOST_SETTINGS])
-        more = f" and {len(settings) - _MOST_SETTINGS} more" if settings[_MOST_SETTINGS:] else ""
-        lines.append(f"  settings    {few}{more}")
-    names = document["not_executed"]
-    if names:
-        more = f" and {len(names) - 6} more" if names[6:] else ""
-        lines.append(f"  not run     {', '.join(names[:6])}{more}: kept as names, never executed")
-    return [*lines, "", "What you can do with it:", *(f"  {line}" for line in document["commands"])]
 
 
 def _branch(branch: Branch) -> dict[str, Any]:
     return {
-        "family": _family(branch.backbone),
+        "encoder": _encoder(branch.backbone),
         "tensors": len(branch.backbone),
         "parameters": sum(value.numel() for value in branch.backbone.values()),
         "heads": {head.layer: _outputs(head.state) for head in branch.heads},
+        "default_layer": branch.default_layer,
     }
 
 
-def _family(state: State) -> str:
-    if "patch_embed.proj.weight" in state or "cls_token" in state:
-        return "ViT"
-    if "layer1.0.conv1.weight" in state:
-        return "ResNet (bottleneck)" if "layer1.0.conv3.weight" in state else "ResNet (basic)"
-    if any(name.startswith(("l_to_ab.", "ab_to_l.")) for name in state):
-        return "CMC"
+def _encoder(state: State) -> str:
+    """Name the architecture that names and shapes tell."""
+    state = from_transformers(state)
+    patches = state.get("patch_embed.proj.weight")
+    if patches is not None and patches.ndim == 4:
+        blocks = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
+        width, patch = int(patches.shape[0]), int(patches.shape[3])
+        return f"ViT of {blocks} {_plural('block', blocks)}, width {width}, patches of {patch}"
+    stem = state.get("conv1.weight")
+    if stem is not None and stem.ndim == 4 and "layer1.0.conv1.weight" in state:
+        kinds = {name.split(".")[2] for name in state if name.startswith("layer1.0.conv")}
+        blocks = len({tuple(n.split(".")[:2]) for n in state if n.startswith("layer")})
+        wide = f", width {int(stem.shape[0])}" if int(stem.shape[0]) != _USUAL_WIDTH else ""
+        small = ", 3x3 stem" if int(stem.shape[3]) == 3 else ""
+        return f"ResNet-{len(kinds) * blocks + 2}{wide}{small}"
+    halves = {name.partition(".")[0] for name in state} & {"l_to_ab", "ab_to_l"}
+    if halves:
+        return "CMC's halves" if len(halves) > 1 else "one of CMC's halves"
     if "layer_list.0.conv.weight" in state:
         return "AMDIM"
-    return "encoder of another kind"
+    return "an architecture of its own"
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
 
 
 def _outputs(state: State) -> int | None:
     """Width of the last linear layer."""
-    matrices = [
-        value for name, value in state.items() if name.endswith("weight") and value.ndim == 2
-    ]
-    return len(matrices[-1]) if matrices else None
+    matrices = {
+        name: len(value)
+        for name, value in state.items()
+        if name.endswith("weight") and value.ndim == 2
+    }
+    last = max(matrices, key=_place, default=None)
+    return None if last is None else matrices[last]
 
 
-def _prototypes(own: OwnPrototypes) -> dict[str, Any]:
-    entry = {"k": own.k, "dim": int(own.vectors.shape[1]), "layer": own.layer, "name": own.name}
-    if own.k > _MOST_VECTORS or not bool(own.vectors.isfinite().all()):
-        return {**entry, "geometry": None}
-    found = measure_vectors(own.vectors)
+def _place(name: str) -> int:
+    number = name.partition(".")[0]
+    return int(number) if number.isdecimal() else 0
+
+
+def _sets(checkpoint: Checkpoint) -> list[tuple[OwnPrototypes, list[str]]]:
+    """Give each set of prototypes, the default branch's first, with the branches that share it."""
+    first = checkpoint.default_branch
+    ordered = [first, *(name for name in checkpoint.branches if name != first)]
+    sets: dict[int, tuple[OwnPrototypes, list[str]]] = {}
+    for name in ordered:
+        for own in checkpoint.branches[name].prototypes:
+            sets.setdefault(id(own), (own, []))[1].append(name)
+    return list(sets.values())
+
+
+def _prototypes(own: OwnPrototypes, branches: list[str]) -> dict[str, Any]:
+    finite = bool(own.vectors.isfinite().all())
+    found = measure_vectors(own.vectors) if finite else None
+    findings = judge_vectors(found) if found else ()
+    verdict = decide_vectors(findings) if found else None
     return {
-        **entry,
-        "geometry": {
-            "zero": found.zero,
-            "duplicates": dict(found.duplicates),
-            "koleo": found.koleo,
-            "uniform": found.uniform,
-            "effective_rank": found.spectrum and found.spectrum.effective_rank_centred,
-            "uniform_effective_rank": found.spectrum and found.spectrum.null_effective_rank,
-        },
+        "branches": branches,
+        "k": own.k,
+        "dim": int(own.vectors.shape[1]),
+        "layer": own.layer,
+        "name": own.name,
+        "bias": own.bias is not None,
+        "finite": finite,
+        "geometry": found and _geometry(found),
+        "verdict": verdict
+        and {"state": verdict.state, "codes": list(verdict.codes), "headline": verdict.headline},
+        "findings": [finding_part(finding) for finding in findings],
     }
 
 
-def _geometry(own: Mapping[str, Any]) -> str:
-    """Say how the vectors lie, without any data."""
-    found = own["geometry"]
-    if found is None:
-        return f"not measured here (only up to {_MOST_VECTORS:,} finite ones are)"
-    if found["koleo"] is None:
-        return "fewer than two have a length"
-    zero = f", {found['zero']:,} without length" if found["zero"] else ""
-    return (
-        f"{found['duplicates'][_EPSILON]:.0%} repeat another (cosine distance {_EPSILON}){zero}; "
-        f"effective rank {found['effective_rank']:.1f} "
-        f"({found['uniform_effective_rank']:.1f} if uniform); KoLeo {found['koleo']:.2f}; "
-        f"p-uniform {found['uniform']:.3g}"
-    )
+def _geometry(found: VectorGeometry) -> dict[str, Any]:
+    return {
+        "zero": found.zero,
+        "duplicates": dict(found.duplicates),
+        "uniform_duplicates": dict(found.uniform_duplicates),
+        "distinct": {epsilon: found.distinct(epsilon) for epsilon, _ in found.duplicates},
+        "mean_cosine": found.mean_cosine,
+        "koleo": found.koleo,
+        "uniform": found.uniform,
+        "effective_rank": found.spectrum.effective_rank_centred,
+        "uniform_effective_rank": found.spectrum.null_effective_rank,
+    }
 
 
-def _commands(checkpoint: Checkpoint) -> list[str]:
-    data = checkpoint.data or "folder:IMAGES"
-    start = f"nemd analyze {checkpoint.path} --data {data}"
-    found = [f"{start}    (k-means on {checkpoint.branch().default_layer})"]
+def _commands(checkpoint: Checkpoint) -> list[tuple[str, list[str]]]:
+    path, data = str(checkpoint.path), checkpoint.data or _IMAGES
+    if not _known(checkpoint):
+        named = ["nemd", "analyze", path, "--data", data, "--encoder", "timm:NAME"]
+        embedded = ["nemd", "analyze", "embeddings.npz"]
+        return [
+            (_UNKNOWN, named),
+            ("Or embed images with its own code, then:", embedded),
+        ]
+    analyze = ["nemd", "analyze", path, "--data", data]
+    layer = checkpoint.branch().default_layer
+    found = [(f"Is it collapsing? Measured at the {layer}, with prototypes by k-means:", analyze)]
     if checkpoint.prototypes:
-        found.append(f"{start} --prototypes own    (its own prototypes)")
+        found.append(("The same with its own prototypes:", [*analyze, "--prototypes", "own"]))
     others = [name for name in checkpoint.branches if name != checkpoint.default_branch]
     if others:
-        found.append(f"nemd embed {checkpoint.path} --data {data} --branch {others[0]} --out e.npz")
+        found.append((f"The {others[0]} encoder instead:", [*analyze, "--branch", others[0]]))
+    embed = ["nemd", "embed", path, "--data", data, "--out", "embeddings.npz"]
+    found.append(("Features of the backbone, for your own tools:", embed))
+    if _like_simclr(checkpoint):
+        named = ["nemd", "inspect", path, "--layout", _SIMCLR]
+        found.append(("If it is SimCLR's, converted, which looks the same in this format:", named))
     return found
 
 
-def _image(image: Mapping[str, Any]) -> str:
-    size = "any size" if image["size"] is None else "{}x{}".format(*image["size"])
-    resize = f", shorter side to {image['resize']} first" if image["resize"] else ""
-    mean = ", ".join(f"{value:.3g}" for value in image["mean"])
-    std = ", ".join(f"{value:.3g}" for value in image["std"])
-    told = "" if image["mean_and_std_told"] else " (the usual ones; the file does not say)"
-    return f"{image['channels']} x {size} {image['space']}{resize}; mean {mean}; std {std}{told}"
+def _like_simclr(checkpoint: Checkpoint) -> bool:
+    """Whether simclr-converter's file would look the same, now that the order of names is lost."""
+    return (
+        checkpoint.layout == "resnet"
+        and checkpoint.container in ("safetensors", "folder")
+        and _encoder(checkpoint.branch().backbone) == "ResNet-50"
+        and checkpoint.branch().head("classifier") is not None
+    )
 
 
-def _width(width: int | None) -> str:
-    return "" if width is None else str(width)
-
-
-def _bytes(size: int) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000  # type: ignore[assignment]
-    return f"{size:.3g} GB"
+def _known(checkpoint: Checkpoint) -> bool:
+    """Whether the default branch's encoder can be built; shapes alone decide, nothing is run."""
+    try:
+        own_backbone(checkpoint, checkpoint.branch())
+    except InputError:
+        return False
+    return True

@@ -142,6 +142,16 @@ def _cell(column: str, value: Any) -> _Cell:
     return _Cell(shown=seen, value=f"{exact:.6g}" if math.isfinite(exact) else "")
 
 
+def _encoder(p: Provenance) -> list[tuple[str, str]]:
+    if p.branch is None:
+        return []
+    default = " (the layout's default)" if p.default_branch else ""
+    return [
+        ("branch", shortened(p.branch, 300) + default),
+        ("encoder", shortened(p.encoder or "what the checkpoint's names describe", 1_000)),
+    ]
+
+
 def _facts(p: Provenance, baseline: Baseline | None) -> list[tuple[str, str]]:
     judged = "absolute thresholds"
     if baseline is not None:
@@ -152,6 +162,7 @@ def _facts(p: Provenance, baseline: Baseline | None) -> list[tuple[str, str]]:
         ("SHA-256", p.sha256 or "none: arrays in memory"),
         ("format or layout", p.layout),
         ("layer", p.layer or "none: embeddings were given"),
+        *_encoder(p),
         ("data", shortened(p.data, 1_000) if p.data else "none: embeddings were given"),
         ("judged against", shortened(judged, 1_000)),
         ("seed", str(p.seed)),

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from nemd_toolkit.report.wording import interval, shortened, storable
 __all__ = ["TrainedRun", "over_seeds", "write_trainings"]
 
 SCHEMA = "nemd-trainings/1"
+_SHARES = ("linear_probe", "knn")  # no interval leaves 0 … 1
 COLUMNS = {  # number: how it is called, digits
     "linear_probe": ("linear probe", 3),
     "knn": ("kNN", 3),
@@ -92,7 +93,10 @@ def write_trainings(runs: Sequence[TrainedRun], folder: Path, *, about: Mapping[
 
 def _of(runs: Sequence[TrainedRun], method: str, name: str) -> Interval | None:
     found = [run.numbers.get(name) for run in runs if run.method == method]
-    return over_seeds([value for value in found if value is not None])
+    interval = over_seeds([value for value in found if value is not None])
+    if interval is None or name not in _SHARES or math.isnan(interval.low):
+        return interval
+    return replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 1.0))
 
 
 def _flat(run: TrainedRun) -> dict[str, Any]:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def random_weights(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Fill parameters and statistics, so that no layer is an identity."""
+    """Fill parameters and statistics, so that no layer is an identity; in evaluation."""
     g = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
         scale = 0.05 if parameter.ndim > 1 else 0.2
@@ -26,20 +26,30 @@ def random_weights(model: nn.Module, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
+def wide(model: nn.Module) -> nn.Module:
+    """The same in double precision."""
+    return random_weights(model).double()
+
+
 def images(side: int) -> torch.Tensor:
-    return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+    return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1)).double()
 
 
 def assert_same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    """Rows are equal to 1e-6 of their length; both come from float64, so that rounding is far less.
+
+    In float32 two correct sides differ by up to 1e-5, since they add in another order.
+    """
+    assert ours.dtype == theirs.dtype == torch.float64
     assert ours.std() > 1e-3  # no constant passes
-    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
+    assert float(((ours - theirs).norm(dim=1) / theirs.norm(dim=1)).max()) < 1e-6
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "wide_resnet50_2", "resnext50_32x4d"])
 def test_torchvision_resnets(peers, name):
-    model = random_weights(getattr(peers.torchvision.models, name)(num_classes=2))
+    model = wide(getattr(peers.torchvision.models, name)(num_classes=2))
     model.fc = nn.Identity()
-    ours = backbone_from_state_dict(model.state_dict()).eval()
+    ours = backbone_from_state_dict(model.state_dict()).eval().double()
     with torch.inference_mode():
         assert_same(ours.features(images(64)), model(images(64)))
 
@@ -53,8 +63,8 @@ def test_torchvision_resnets(peers, name):
     ],
 )
 def test_timm_vits(peers, name, side):
-    model = random_weights(peers.timm.create_model(name, num_classes=0, img_size=side))
-    ours = backbone_from_state_dict(model.state_dict())
+    model = wide(peers.timm.create_model(name, num_classes=0, img_size=side))
+    ours = backbone_from_state_dict(model.state_dict()).double()
     with torch.inference_mode():
         assert_same(ours.features(images(side)), model(images(side)))
 
@@ -63,9 +73,11 @@ def test_timm_vit_that_pools_its_patches(peers):
     model = peers.timm.create_model(
         "vit_tiny_patch16_224", num_classes=0, img_size=64, class_token=False, global_pool="avg"
     )
-    random_weights(model)
+    model = wide(model)
     with torch.inference_mode():
-        assert_same(vit_from_state_dict(model.state_dict()).features(images(64)), model(images(64)))
+        assert_same(
+            vit_from_state_dict(model.state_dict()).double().features(images(64)), model(images(64))
+        )
 
 
 @pytest.mark.parametrize("norm", ["norm", "fc_norm"])
@@ -73,12 +85,12 @@ def test_timm_vit_with_a_class_token_that_pools_its_patches(peers, norm):
     """fc_norm stands behind the mean of the patches, whether there is a class token or not."""
     options = {"global_pool": "avg"} if norm == "fc_norm" else {}
     model = peers.timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=64, **options)
-    random_weights(model)
+    model = wide(model)
     state = model.state_dict()
     assert f"{norm}.weight" in state
     assert "cls_token" in state
     with torch.inference_mode():
-        assert_same(vit_from_state_dict(state).features(images(64)), model(images(64)))
+        assert_same(vit_from_state_dict(state).double().features(images(64)), model(images(64)))
 
 
 @pytest.mark.parametrize("registers", [0, 1, 4])
@@ -92,10 +104,11 @@ def test_timm_vits_on_another_grid(peers, registers, everywhere, token, shape):
         no_embed_class=not everywhere, dynamic_img_size=True, class_token=token,
         global_pool="token" if token else "avg",
     )  # fmt: skip
-    random_weights(model)
-    seen = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(1))
+    model = wide(model)
+    seen = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(1)).double()
     with torch.inference_mode():
-        assert_same(vit_from_state_dict(model.state_dict()).features(seen), model(seen))
+        ours = vit_from_state_dict(model.state_dict()).double()
+        assert_same(ours.features(seen), model(seen))
 
 
 @pytest.mark.parametrize("own_names", [True, False])
@@ -103,7 +116,7 @@ def test_swiglu_of_dinov2(peers, own_names):
     model = peers.timm.create_model(
         "vit_giant_patch14_dinov2", num_classes=0, img_size=56, embed_dim=128, depth=2, num_heads=2
     )
-    random_weights(model)
+    model = wide(model)
     state = (
         model.state_dict()
         if not own_names
@@ -113,7 +126,7 @@ def test_swiglu_of_dinov2(peers, own_names):
         }
     )  # DINOv2's own names of timm's packed SwiGLU
     with torch.inference_mode():
-        assert_same(vit_from_state_dict(state).features(images(56)), model(images(56)))
+        assert_same(vit_from_state_dict(state).double().features(images(56)), model(images(56)))
 
 
 @pytest.mark.parametrize("kind", ["ViT", "Dinov2"])
@@ -126,8 +139,10 @@ def test_transformers_vits(peers, kind):
         image_size=32,
         patch_size=8,
     )
-    model = random_weights(getattr(peers.transformers, f"{kind}Model")(config))
-    ours = backbone_from_state_dict(model.state_dict(), attention_heads=4)
+    model = wide(getattr(peers.transformers, f"{kind}Model")(config))
+    ours = backbone_from_state_dict(
+        model.state_dict(), attention_heads=4, norm_epsilon=config.layer_norm_eps
+    ).double()
     with torch.inference_mode():
         theirs = model(images(32)).last_hidden_state[:, 0]
         assert_same(ours.features(images(32)), theirs)
@@ -148,11 +163,13 @@ def test_transformers_vits_on_another_grid(peers, kind, swiglu, shape):
         patch_size=8,
         **options,
     )
-    model = random_weights(getattr(peers.transformers, f"{kind}Model")(config))
+    model = wide(getattr(peers.transformers, f"{kind}Model")(config))
     state = model.state_dict()
     assert any("gate_proj" in name for name in state) == (swiglu and kind != "ViT")
-    ours = backbone_from_state_dict(state, attention_heads=4)
-    seen = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(1))
+    ours = backbone_from_state_dict(
+        state, attention_heads=4, norm_epsilon=config.layer_norm_eps
+    ).double()
+    seen = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(1)).double()
     grown = {"interpolate_pos_encoding": True} if kind == "ViT" else {}
     with torch.inference_mode():
         assert_same(ours.features(seen), model(seen, **grown).last_hidden_state[:, 0])
@@ -165,8 +182,8 @@ def test_transformers_resnet(peers, block):
     ) if block == "bottleneck" else peers.transformers.ResNetConfig(
         embedding_size=16, hidden_sizes=[16, 32], depths=[1, 2], layer_type=block
     )  # fmt: skip
-    model = random_weights(peers.transformers.ResNetModel(config))
-    ours = backbone_from_state_dict(model.state_dict()).eval()
+    model = wide(peers.transformers.ResNetModel(config))
+    ours = backbone_from_state_dict(model.state_dict()).eval().double()
     with torch.inference_mode():
         assert_same(ours.features(images(32)), model(images(32)).pooler_output.flatten(1))
 

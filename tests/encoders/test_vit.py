@@ -88,7 +88,7 @@ def test_layouts_tell_whose_way_positions_go(tmp_path, state, layout, way):
     found = read_checkpoint(tmp_path / "a.pth")
     assert (found.layout, found.branch().positions) == (layout, way)
     rows = [
-        backbone_from_state_dict(found.branch().backbone, 3, name).features(images(64))
+        backbone_from_state_dict(found.branch().backbone, 3, name).double().features(images(64))
         for name in (found.branch().positions, "dino", "timm")
     ]
     assert torch.equal(rows[0], rows[1 if way == "dino" else 2])
@@ -137,7 +137,7 @@ def test_moco_v3_with_a_stem_of_convolutions(peers, tmp_path):
         ours = backbone_from_state_dict(found.branch(branch).backbone)
         assert (ours.heads, ours.patch, ours.channels) == (12, 16, 3)
         with torch.inference_mode():
-            assert_same(ours.features(images(64)), net(images(64)))
+            assert_same(ours.double().features(images(64)), net.double()(images(64)))
 
 
 def test_a_stem_alone_is_a_vit(peers, tmp_path):

@@ -28,9 +28,10 @@ def heads(branch, **expected):
         same(branch.head(name).state, state)
 
 
-def prototypes(found, *expected, layer="projector"):
-    assert len(found.prototypes) == len(expected)
-    for own, vectors in zip(found.prototypes, expected, strict=True):
+def prototypes(found, *expected, layer="projector", branch=None):
+    own_ones = found.branch(branch).prototypes
+    assert len(own_ones) == len(expected)
+    for own, vectors in zip(own_ones, expected, strict=True):
         assert torch.allclose(own.vectors, vectors, atol=1e-6)
         assert (own.layer, own.unit) == (layer, True)
 

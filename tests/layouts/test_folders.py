@@ -55,6 +55,17 @@ def hugging_face(*, dinov2=False, dim=24, side=224, patch=16):
     return state
 
 
+def folder_state(family, **sizes):
+    """A model of this family, whose norms and scales are no identity."""
+    state = hugging_face(dinov2=family != "vit", **sizes)
+    if family == "dinov2_with_registers":
+        state["embeddings.register_tokens"] = torch.rand(1, 4, sizes["dim"])
+    for name, value in state.items():
+        if value.ndim == 1 and name.rpartition(".")[2] in ("weight", "bias"):
+            value.add_(0.2 * torch.randn(value.shape))
+    return state
+
+
 def hugging_face_resnet():
     """ResNetModel of transformers modeling_resnet.py, one layer in one stage."""
     torch.manual_seed(0)

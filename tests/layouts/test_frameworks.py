@@ -49,6 +49,7 @@ class TestDino:
             heads(branch, projector=own[name].mlp.state_dict())
             assert (branch.heads[0].activation, branch.heads[0].normalised) == ("gelu", True)
         prototypes(found, effective(own["teacher"].last_layer))
+        prototypes(found, effective(own["student"].last_layer), branch="student")
         image(found, interpolation="bicubic")
 
     def test_a_student_alone_gives_its_own_prototypes(self, tmp_path):
@@ -179,6 +180,7 @@ class TestSoloLearn:
         heads(found.branch(), projector=own[0].mlp.state_dict(), classifier=linear(3, 24, 10))
         heads(found.branches["momentum"], projector=own[1].mlp.state_dict())
         prototypes(found, effective(own[0].last_layer))
+        prototypes(found, effective(own[1].last_layer), branch="momentum")
 
 
 class TestStable:
@@ -202,6 +204,8 @@ class TestStable:
         same(found.branch().backbone, vit(3))
         heads(found.branch(), projector=own[1])
         prototypes(found, weight[1])
+        heads(found.branch("student"), projector=own[0])
+        prototypes(found, weight[0], branch="student")
 
     def test_dinov2_has_a_head_for_the_class_token(self, tmp_path):
         own = dino_head(1, 24).mlp.state_dict()

@@ -106,7 +106,7 @@ class TestLightly:
         for number, name in enumerate(("teacher", "student")):
             same(found.branches[name].backbone, vit(number))
             heads(found.branches[name], projector=own[number].layers.state_dict())
-        prototypes(found, effective(own[0].last_layer))
+            prototypes(found, effective(own[number].last_layer), branch=name)
 
     def test_parametrised_last_layers_are_read_too(self, tmp_path):
         layer = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(16, 20, bias=False))
@@ -201,6 +201,7 @@ class TestVissl:
         same(found.branches["online"].backbone, vit(0))
         heads(found.branch(), projector=own[1].mlp.state_dict())
         prototypes(found, effective(own[1].last_layer))
+        prototypes(found, effective(own[0].last_layer), branch="online")
         found = read(classy(vit(0), under(saved[0], "0.")), tmp_path, "vissl")
         assert found.default_branch == "online"
         prototypes(found, effective(own[0].last_layer))

@@ -96,7 +96,7 @@ class TestCld:
         found = read(self.saved(moco(head)), tmp_path, "cld", "encoder_q.groupDis.*", "instDis")
         assert (found.default_branch, found.branch().default_layer) == ("key", "projector")
         assert found.settings["normlinear"] is True
-        assert "; 2 other entries" in found.why  # the queue, and where it ends
+        assert "; 2 others are left out" in found.why  # the queue, and where it ends
         for seed, name in enumerate(("query", "key")):
             branch, parts = found.branches[name], head(seed)
             same(branch.backbone, resnet(seed))

@@ -1,9 +1,15 @@
 """SwAV, SimSiam, Barlow Twins, VICReg, BYOL, SimCLR and DCL, as their own code saves them."""
 
+from pathlib import Path
+
 import pytest
+import safetensors.torch
 import torch
 
-from nemd_toolkit.checkpoints import read_checkpoint
+from nemd_toolkit.checkpoints import Content, read_checkpoint
+from nemd_toolkit.checkpoints.layouts import read_layout
+from nemd_toolkit.encoders import ResNet, ResNetShape
+from nemd_toolkit.report.inspection import inspection
 from tests.layouts.expectations import heads, image, prototypes, read, same
 from tests.layouts.framework_modules import FEATURES, joined, linear, mlp, resnet, under
 from tests.layouts.sources import (
@@ -193,3 +199,45 @@ class TestSimclr:
         image(found, size=(256, 256), norm=((0.0,) * 3, (1.0,) * 3))
         torch.save(body, tmp_path / "checkpoint")
         assert read_checkpoint(tmp_path / "checkpoint").layout == "resnet"
+
+    @pytest.mark.parametrize("width", [64, 128, 256])
+    def test_the_wide_ones_are_told_without_an_order(self, width):
+        """safetensors sorts names: widths of 2x and 4x tell it, 1x has to be named."""
+        found = read_layout(resnet50(width))
+        assert found.layout == ("resnet" if width == 64 else "simclr/converted")
+        named = read_layout(resnet50(width), "simclr/converted")
+        image(named, size=(256, 256), norm=((0.0,) * 3, (1.0,) * 3))
+
+    @pytest.mark.parametrize("left_out", ["fc.weight", "layer3.5.conv3.weight"])
+    def test_other_wide_networks_are_none(self, left_out):
+        """VICReg's resnet50x2 has no classifier; another depth is another network."""
+        content = resnet50(128)
+        del content.data[left_out]
+        assert read_layout(content).layout == "resnet"
+
+    def test_what_to_pass_is_said_where_the_file_does_not_tell(self, tmp_path):
+        net = ResNet(ResNetShape(block="bottleneck", blocks=(3, 4, 6, 3), dim=7))
+        path = tmp_path / "model.safetensors"
+        safetensors.torch.save_file(net.half().state_dict(), path)
+        commands = [entry["command"] for entry in inspection(read_checkpoint(path), 1)["commands"]]
+        assert f"nemd inspect {path} --layout simclr/converted" in commands
+        assert read_checkpoint(path, "simclr/converted").layout == "simclr/converted"
+
+
+def resnet50(width):
+    """torchvision's names, sorted, and shapes of a ResNet-50, wider; none of its numbers."""
+    shapes = {"conv1.weight": (width, 3, 7, 7)}
+    inputs = width
+    for stage, blocks in enumerate((3, 4, 6, 3)):
+        inner = width * 2**stage
+        for block in range(blocks):
+            start = f"layer{stage + 1}.{block}"
+            shapes[f"{start}.conv1.weight"] = (inner, inputs, 1, 1)
+            shapes[f"{start}.conv2.weight"] = (inner, inner, 3, 3)
+            shapes[f"{start}.conv3.weight"] = (4 * inner, inner, 1, 1)
+            if block == 0:
+                shapes[f"{start}.downsample.0.weight"] = (4 * inner, inputs, 1, 1)
+            inputs = 4 * inner
+    shapes["fc.weight"] = (1000, inputs)
+    state = {name: torch.zeros(1).expand(shape) for name, shape in sorted(shapes.items())}
+    return Content(path=Path("a.safetensors"), data=state, container="safetensors")

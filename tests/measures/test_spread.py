@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.formulas import concentration, rescale_concentration
 from nemd_toolkit.measures import spread as module
-from nemd_toolkit.measures.spread import EPSILONS, duplicate_curve, measure_spread
+from nemd_toolkit.measures.duplicates import EPSILONS
+from nemd_toolkit.measures.spread import duplicate_curve, measure_spread
 from nemd_toolkit.prototypes import Prototypes, prototypes_from_labels
 from tests import worlds
 

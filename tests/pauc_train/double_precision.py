@@ -4,5 +4,6 @@ import torch
 
 from pauc_train.__main__ import main
 
-torch.set_default_dtype(torch.float64)
-main()
+if __name__ == "__main__":
+    torch.set_default_dtype(torch.float64)
+    main()

@@ -9,10 +9,11 @@ from nemd_toolkit.checkpoints.layouts.parts import (
     Reading,
     State,
 )
-from nemd_toolkit.checkpoints.layouts.reading import LAYOUTS, layout_names, read_layout
+from nemd_toolkit.checkpoints.layouts.reading import LAYOUTS, STATE_DICT, layout_names, read_layout
 
 __all__ = [
     "LAYOUTS",
+    "STATE_DICT",
     "Activation",
     "Branch",
     "Head",

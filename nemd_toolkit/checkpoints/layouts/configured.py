@@ -11,7 +11,7 @@ from nemd_toolkit.checkpoints.layouts.parts import ImageInfo
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError
 
-__all__ = ["configured"]
+__all__ = ["configured", "timm_image"]
 
 _BICUBIC = 3  # PIL.Image.Resampling
 _WARPED = 384  # ConvNextImageProcessor squeezes images to this size and larger ones, uncropped
@@ -28,7 +28,7 @@ def configured(image: ImageInfo, content: Content) -> ImageInfo:
         if data["preprocessor"]:
             return checked_image(_transformers(image, data["preprocessor"], data["config"]))
         if isinstance(timm, Mapping) and "mean" in timm and "std" in timm:
-            return checked_image(_timm(image, timm))
+            return timm_image(image, timm)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
             f"{content.path}: expected mean, std and size of images as timm and transformers write "
@@ -38,10 +38,17 @@ def configured(image: ImageInfo, content: Content) -> ImageInfo:
     return image
 
 
-def _timm(image: ImageInfo, config: Mapping[str, Any]) -> ImageInfo:
+def timm_image(image: ImageInfo, config: Mapping[str, Any]) -> ImageInfo:
+    """Replace what is usual by what timm's configuration of a model states.
+
+    >>> usual = ImageInfo(channels=3, size=None, mean=(0.0,) * 3, std=(1.0,) * 3)
+    >>> config = {"input_size": (3, 8, 8), "mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_pct": 0.9}
+    >>> timm_image(usual, config).size, timm_image(usual, config).resize
+    ((8, 8), 8)
+    """
     channels, height, width = (int(length) for length in config["input_size"])
     shown_part = float(config.get("crop_pct") or 0.875)
-    return replace(
+    found = replace(
         image,
         channels=channels,
         size=(height, width),
@@ -52,6 +59,7 @@ def _timm(image: ImageInfo, config: Mapping[str, Any]) -> ImageInfo:
         squeezed=config.get("crop_mode") == "squash" and shown_part == 1.0,
         normalised=True,
     )
+    return checked_image(found)
 
 
 def _transformers(

@@ -28,7 +28,7 @@ def _mlp(layer: str, prefix: str, on: str | None = None) -> HeadAt:
 
 
 def _dino(branch: str) -> Layout:
-    """Give the layout whose prototypes are those of this branch."""
+    """Give the layout that this branch tells, and whose default it is."""
     return Layout(
         name="dino",
         title="DINO, and iBOT, which is built on its code",
@@ -39,13 +39,13 @@ def _dino(branch: str) -> Layout:
                 backbone=f"{name}.backbone.",
                 heads=(_mlp("projector", f"{name}.head.mlp."),),
                 layer="projector",
+                prototypes=(Vectors(prefix=f"{name}.head.last_layer.", layer="projector"),),
             )
             for name in _BRANCHES
         },
         default=branch,
         image=DINO_INPUT,
         positions="dino",
-        prototypes=(Vectors(prefix=f"{branch}.head.last_layer.", layer="projector"),),
     )
 
 
@@ -64,6 +64,7 @@ def _dinov2(branch: str) -> Layout:
                     _mlp("ibot_head", f"{name}.ibot_head.mlp.", on="backbone"),
                 ),
                 layer="projector",
+                prototypes=(Vectors(prefix=f"{name}.dino_head.last_layer.", layer="projector"),),
             )
             for name in _BRANCHES
         },
@@ -71,7 +72,6 @@ def _dinov2(branch: str) -> Layout:
         rename=unchunked,
         image=DINO_INPUT,
         positions="dino",
-        prototypes=(Vectors(prefix=f"{branch}.dino_head.last_layer.", layer="projector"),),
         any_size=True,
     )
 

@@ -7,7 +7,15 @@ from torch import Tensor
 
 from nemd_toolkit.checkpoints.layouts.parts import ImageInfo, State
 
-__all__ = ["CIFAR", "DINO_INPUT", "OLDER_CIFAR", "VIT_INPUT", "checked_image", "fitted"]
+__all__ = [
+    "CIFAR",
+    "DINO_INPUT",
+    "OLDER_CIFAR",
+    "VIT_INPUT",
+    "channelled",
+    "checked_image",
+    "fitted",
+]
 
 _LARGEST_SIDE = 8192  # pixels; more would only fill the memory
 
@@ -45,20 +53,25 @@ def fitted(
         size = usual.size if any_size else _grid_size(backbone, int(patches.shape[-1]))
         if size is not None and size != usual.size:
             usual = replace(usual, size=size, resize=None)
-        return _channelled(usual, int(patches.shape[1]))
+        return channelled(usual, int(patches.shape[1]))
     stem = _first(backbone, _STEMS)
     if stem is None or stem.ndim != 4:
         return usual
     if int(stem.shape[2]) == _SMALL_STEM:
         usual = small or replace(usual, size=None, resize=None)
-    return _channelled(usual, int(stem.shape[1]))
+    return channelled(usual, int(stem.shape[1]))
 
 
 def _first(backbone: State, names: tuple[str, ...]) -> Tensor | None:
     return next((backbone[name] for name in names if name in backbone), None)
 
 
-def _channelled(usual: ImageInfo, channels: int) -> ImageInfo:
+def channelled(usual: ImageInfo, channels: int) -> ImageInfo:
+    """Fit mean and std to another number of channels: each is then their mean.
+
+    >>> channelled(CIFAR, 1).std
+    (0.250,)
+    """
     if channels == usual.channels or usual.space != "rgb":
         return usual
     count = len(usual.mean)

@@ -43,16 +43,6 @@ class HeadAt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """Where one branch is. Heads that the file lacks are left out."""
-
-    backbone: str  # prefix
-    only: tuple[str, ...] = ()  # beginnings, one of which names below the prefix must have
-    heads: tuple[HeadAt, ...] = ()
-    layer: str = "backbone"  # where the method's loss lives, if the file holds that head
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Vectors:
     """Where learned prototypes are, and what they are compared with."""
 
@@ -63,6 +53,17 @@ class Vectors:
     def named(self, name: str) -> str:
         """Give the file's name: behind an open prefix (`prototypes`), numbers follow at once."""
         return name if self.prefix.endswith(".") else name.replace(f"{self.prefix}.", self.prefix)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Where one branch is. Heads that the file lacks are left out."""
+
+    backbone: str  # prefix
+    only: tuple[str, ...] = ()  # beginnings, one of which names below the prefix must have
+    heads: tuple[HeadAt, ...] = ()
+    layer: str = "backbone"  # where the method's loss lives, if the file holds that head
+    prototypes: tuple[Vectors, ...] = ()  # that this branch is compared with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,18 +81,17 @@ class Layout:
     default: str  # branch; the first that the file holds if it lacks this one
     rename: Callable[[State], State] = field(default=lambda state: state)  # backbone to our names
     image: ImageInfo = IMAGENET
-    prototypes: tuple[Vectors, ...] = ()
     absent: tuple[str, ...] = ()  # names, or beginnings, that must not be there
     small: ImageInfo | None = None  # input of a ResNet with a 3x3 stem, where the code tells it
     any_size: bool = False  # positions are interpolated: a ViT's grid does not tell the size
     positions: Positions = "timm"
     told: Callable[[State], bool] | None = None  # what marks cannot say
 
-    def fits(self, state: State) -> bool:
-        """Whether these are the names of this layout."""
+    def fits(self, state: State, *, named: bool = False) -> bool:
+        """Whether these are the names of this layout; `told` is not asked where it was named."""
         found = all(_holds(state, mark) for mark in self.marks)
         found = found and not any(_holds(state, mark) for mark in self.absent)
-        return found and (self.told is None or self.told(state))
+        return found and (named or self.told is None or self.told(state))
 
     def branches(self, state: State) -> dict[str, Branch]:
         """Take the branches that the file holds."""
@@ -108,6 +108,7 @@ class Layout:
             heads=tuple(heads),
             default_layer=layer,
             positions=self.positions,
+            prototypes=_own_prototypes(state, part),
         )
 
     def _head(self, state: State, at: HeadAt) -> Head:
@@ -135,15 +136,17 @@ class Layout:
         parts = self.parts.values()
         heads = {at.prefix for part in parts for at in part.heads}
         heads |= {prefix for part in parts for at in part.heads for prefix in at.then}
-        return heads | {part.backbone for part in parts} | {v.prefix for v in self.prototypes}
+        vectors = {at.prefix for part in parts for at in part.prototypes}
+        return heads | {part.backbone for part in parts} | vectors
 
-    def own_prototypes(self, state: State) -> tuple[OwnPrototypes, ...]:
-        """Take the learned prototypes, one entry for each set."""
-        return tuple(
-            replace(own, name=at.named(own.name), layer=at.layer, unit=at.unit)
-            for at in self.prototypes
-            for own in vectors_of(below(state, at.prefix), at.prefix.rstrip("."))
-        )
+
+def _own_prototypes(state: State, part: Part) -> tuple[OwnPrototypes, ...]:
+    """Take a branch's learned prototypes, one entry for each set."""
+    return tuple(
+        replace(own, name=at.named(own.name), layer=at.layer, unit=at.unit)
+        for at in part.prototypes
+        for own in vectors_of(below(state, at.prefix), at.prefix.rstrip("."))
+    )
 
 
 def vectors_of(state: State, name: str) -> list[OwnPrototypes]:

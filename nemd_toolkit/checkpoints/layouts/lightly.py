@@ -30,13 +30,16 @@ def from_children(state: State) -> State:
     return {key.replace(".shortcut.", ".downsample."): value for key, value in named.items()}
 
 
-def _part(backbone: str, head: str, *, gelu: bool = False, normalised: bool = False) -> Part:
-    """Give a branch by the names of its modules; the predictor and probe are the online one's."""
+def _part(backbone: str, head: str, vectors: str | None = None, *, gelu: bool = False) -> Part:
+    """Give a branch by the names of its modules; the predictor and probe are the online one's.
+
+    With prototypes, below the name `vectors`, projections are brought to length 1.
+    """
     projector = HeadAt(
         layer="projector",
         prefix=f"{head}.layers.",
         activation="gelu" if gelu else "relu",
-        normalised=normalised,
+        normalised=vectors is not None,
     )
     others = (
         HeadAt(layer="predictor", prefix="prediction_head.layers."),
@@ -50,6 +53,7 @@ def _part(backbone: str, head: str, *, gelu: bool = False, normalised: bool = Fa
         backbone=f"{backbone}.",
         heads=(projector, *(others if backbone == "backbone" else ())),
         layer="projector",
+        prototypes=(Vectors(prefix=vectors, layer="projector"),) if vectors else (),
     )
 
 
@@ -64,14 +68,15 @@ def _joint(name: str, *, prototypes: bool) -> Layout:
             *(["prototypes.heads."] if prototypes else []),
         ),
         parts={
-            "online": _part("backbone", "projection_head", normalised=prototypes),
+            "online": _part(
+                "backbone", "projection_head", "prototypes.heads." if prototypes else None
+            ),
             "momentum": _part("backbone_momentum", "projection_head_momentum"),
             "teacher": _part("teacher_backbone", "teacher_projection_head"),
             "key": _part("key_backbone", "key_projection_head"),
         },
         default="online",
         rename=from_children,
-        prototypes=(Vectors(prefix="prototypes.heads.", layer="projector"),) if prototypes else (),
         absent=("projection_head.last_layer.",),
     )
 
@@ -88,12 +93,11 @@ def _dino(branches: dict[str, tuple[str, str]], source: str) -> Layout:
             f"{teacher}.last_layer.",
         ),
         parts={
-            name: _part(backbone, head, gelu=True, normalised=True)
+            name: _part(backbone, head, f"{head}.last_layer.", gelu=True)
             for name, (backbone, head) in branches.items()
         },
         default="teacher",
         rename=from_children,
-        prototypes=(Vectors(prefix=f"{teacher}.last_layer.", layer="projector"),),
     )
 
 

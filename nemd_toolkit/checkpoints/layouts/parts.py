@@ -52,6 +52,24 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OwnPrototypes:
+    """One set of prototypes that a checkpoint carries along for one of its branches, or several."""
+
+    vectors: Float[Tensor, "k d"]  # as they are in the file; weight-normed ones put together
+    layer: str  # whose output they are compared with
+    name: str = "prototypes"  # where they are in the file
+    bias: Float[Tensor, " k"] | None = None  # added to the dot products
+    unit: bool = True  # rows of the layer are brought to length 1 before
+    assignment: Int[Tensor, " n"] | None = None  # 0…k-1 for every training image
+    phi: Float[Tensor, " k"] | None = None  # concentrations
+
+    @property
+    def k(self) -> int:
+        """How many there are."""
+        return len(self.vectors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Branch:
     """One encoder of a checkpoint."""
 
@@ -59,6 +77,7 @@ class Branch:
     heads: tuple[Head, ...] = ()  # in the order in which they are applied
     default_layer: str = "backbone"  # where the method's loss and its prototypes live
     positions: Positions = "timm"
+    prototypes: tuple[OwnPrototypes, ...] = field(default=(), repr=False)  # compared with its rows
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -85,24 +104,6 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class OwnPrototypes:
-    """One set of prototypes that a checkpoint carries along."""
-
-    vectors: Float[Tensor, "k d"]  # as they are in the file; weight-normed ones put together
-    layer: str  # whose output they are compared with
-    name: str = "prototypes"  # where they are in the file
-    bias: Float[Tensor, " k"] | None = None  # added to the dot products
-    unit: bool = True  # rows of the layer are brought to length 1 before
-    assignment: Int[Tensor, " n"] | None = None  # 0…k-1 for every training image
-    phi: Float[Tensor, " k"] | None = None  # concentrations
-
-    @property
-    def k(self) -> int:
-        """How many there are."""
-        return len(self.vectors)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reading:
     """What a layout found; fields as in `Checkpoint`."""
 
@@ -116,6 +117,5 @@ class Reading:
     epoch: int | None = None
     method: str | None = None
     data: str | None = None
-    prototypes: tuple[OwnPrototypes, ...] = ()
     log: TrainingLog | None = None
     settings: Mapping[str, object] = field(default_factory=dict)  # hyper-parameters, plain values

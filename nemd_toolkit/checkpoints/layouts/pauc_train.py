@@ -1,6 +1,7 @@
 """Checkpoints of pauc-train: the method's own keys, and the rest under `nemd`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nemd_toolkit.checkpoints.content import Content
@@ -38,12 +39,14 @@ def read_pauc_train(content: Content, state: State) -> Reading | None:
             f"{shown(extra['format'])}; update nemd-toolkit"
         )
     try:
-        layout = _layout(extra)
-        branches = layout.branches(state)
+        clustered = tuple(_own_prototypes(entry) for entry in extra.get("prototypes") or ())
+        branches = {
+            # PCL clusters what the key encoder gives, and compares queries with the centroids
+            name: replace(branch, prototypes=(*clustered, *branch.prototypes))
+            for name, branch in _layout(extra).branches(state).items()
+        }
         if not branches:
             return None
-        learned = layout.own_prototypes(state)
-        clustered = tuple(_own_prototypes(entry) for entry in extra.get("prototypes") or ())
         return Reading(
             layout=FORMAT,
             title="pauc-train",
@@ -53,7 +56,6 @@ def read_pauc_train(content: Content, state: State) -> Reading | None:
             image=_image_info(extra["image"]),
             branches=branches,
             default_branch=next(iter(branches)),
-            prototypes=(*clustered, *learned),
             log=read_log(extra, content.path),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -65,14 +67,16 @@ def read_pauc_train(content: Content, state: State) -> Reading | None:
 
 def _layout(extra: Mapping[str, Any]) -> Layout:
     """Give the layout that the file describes; raises all kinds of errors for anything else."""
+    vectors = extra.get("vectors")
+    learned = () if vectors is None else (Vectors(prefix=f"{_word(vectors)}.", layer="projector"),)
     parts: dict[str, Part] = {}
     for name, at in (extra.get("branches") or _PCL).items():
         backbone = f"{_word(at['backbone'])}."
         projector = f"{backbone}fc." if at["projector"] is None else f"{_word(at['projector'])}."
         head = HeadAt(layer="projector", prefix=projector, normalised=True)
-        parts[_word(name)] = Part(backbone=backbone, heads=(head,), layer="projector")
-    vectors = extra.get("vectors")
-    learned = () if vectors is None else (Vectors(prefix=f"{_word(vectors)}.", layer="projector"),)
+        parts[_word(name)] = Part(
+            backbone=backbone, heads=(head,), layer="projector", prototypes=learned
+        )
     return Layout(
         name=FORMAT,
         title="pauc-train",
@@ -80,7 +84,6 @@ def _layout(extra: Mapping[str, Any]) -> Layout:
         marks=(),
         parts=parts,
         default=next(iter(parts)),
-        prototypes=learned,
     )
 
 

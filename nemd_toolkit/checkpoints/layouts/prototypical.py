@@ -22,12 +22,12 @@ def _swav(name: str, title: str, mark: str, code: str) -> Layout:
                 backbone="",
                 heads=(HeadAt(layer="projector", prefix="projection_head.", normalised=True),),
                 layer="projector",
+                prototypes=(Vectors(prefix="prototypes.", layer="projector"),),
             )
         },
         default="encoder",
         rename=resnet_names,
         image=_SWAV_INPUT,
-        prototypes=(Vectors(prefix="prototypes.", layer="projector"),),
     )
 
 

@@ -9,7 +9,7 @@ from nemd_toolkit.checkpoints.content import Content
 from nemd_toolkit.checkpoints.layouts.configured import configured
 from nemd_toolkit.checkpoints.layouts.distillation import DISTILLATION
 from nemd_toolkit.checkpoints.layouts.inputs import fitted
-from nemd_toolkit.checkpoints.layouts.layout import Layout
+from nemd_toolkit.checkpoints.layouts.layout import IMAGENET, Layout, Part
 from nemd_toolkit.checkpoints.layouts.lightly import LIGHTLY
 from nemd_toolkit.checkpoints.layouts.memory_bank import MEMORY_BANK
 from nemd_toolkit.checkpoints.layouts.momentum import MOMENTUM
@@ -28,7 +28,7 @@ from nemd_toolkit.checkpoints.stubs import Stub
 from nemd_toolkit.checkpoints.wording import shown
 from nemd_toolkit.errors import InputError, UnknownLayout
 
-__all__ = ["LAYOUTS", "layout_names", "read_layout"]
+__all__ = ["LAYOUTS", "STATE_DICT", "layout_names", "read_layout"]
 
 # In order: what is told by many names comes before what is told by few.
 LAYOUTS: tuple[Layout, ...] = (
@@ -46,6 +46,16 @@ LAYOUTS: tuple[Layout, ...] = (
     *VISION_TRANSFORMERS,
     *PLAIN,
 )
+# All tensors as one encoder, by name only: for encoders of other kinds, which --encoder names.
+STATE_DICT = Layout(
+    name="state-dict",
+    title="a state dict of any kind",
+    source="none: whatever holds tensors",
+    marks=(),
+    parts={"encoder": Part(backbone="")},
+    default="encoder",
+    image=replace(IMAGENET, normalised=False),
+)
 _ARCHES = ("arch", "model_name", "backbone", "encoder")
 _SETTINGS = ("args", "opt", "hyper_parameters", "hyperparams", "config", "cfg", "hparams")
 
@@ -56,7 +66,7 @@ def layout_names() -> tuple[str, ...]:
     >>> layout_names()[:2]
     ('pauc-train/1', 'pcl/moco')
     """
-    return tuple(dict.fromkeys([FORMAT, *(layout.name for layout in LAYOUTS)]))
+    return tuple(dict.fromkeys([FORMAT, *(layout.name for layout in (*LAYOUTS, STATE_DICT))]))
 
 
 def read_layout(content: Content, wanted: str | None = None) -> Reading:
@@ -69,7 +79,8 @@ def read_layout(content: Content, wanted: str | None = None) -> Reading:
     if ours is not None and wanted in (None, FORMAT):
         return _completed(ours, content)
     for layout in _candidates(wanted, content):
-        branches = layout.branches(state) if layout.fits(state) else {}
+        fits = layout.fits(state, named=wanted is not None)
+        branches = layout.branches(state) if fits else {}
         if branches:
             return _completed(_reading(layout, state, branches), content)
     raise UnknownLayout(
@@ -77,17 +88,18 @@ def read_layout(content: Content, wanted: str | None = None) -> Reading:
         + (
             f"the layout {wanted}"
             if wanted
-            else f"one of {len(LAYOUTS) + 1} layouts that nemd knows"
+            else f"one of {len(layout_names()) - 1} layouts that nemd recognises"
         )
-        + f", got {_described(content, state)}; save the encoder's state dict, name the layout "
-        "with --layout, or embed the images yourself and give the embeddings"
+        + f", got {_described(content, state)}; name the layout with --layout, or analyse "
+        "with the network that --encoder names, or embed the images yourself and give the "
+        "embeddings"
     )
 
 
 def _candidates(wanted: str | None, content: Content) -> tuple[Layout, ...]:
     if wanted is None:
         return LAYOUTS
-    found = tuple(layout for layout in LAYOUTS if layout.name == wanted)
+    found = tuple(layout for layout in (*LAYOUTS, STATE_DICT) if layout.name == wanted)
     if not found and wanted != FORMAT:
         raise InputError(
             f"--layout: expected one of {', '.join(layout_names())}, got {wanted!r}; "
@@ -102,17 +114,19 @@ def _default(layout: Layout, branches: Mapping[str, Branch]) -> str:
 
 def _reading(layout: Layout, state: State, branches: Mapping[str, Branch]) -> Reading:
     default = _default(layout, branches)
-    marks = " and ".join(f"{mark}*" if mark.endswith(".") else mark for mark in layout.marks)
+    *marks, last = [f"{mark}*" if mark.endswith(".") else mark for mark in layout.marks] or [
+        "tensors"
+    ]
+    names = f"{', '.join(marks)} and {last}" if marks else last
     return Reading(
         layout=layout.name,
         title=layout.title,
-        why=f"it holds {marks}{_left_out(layout, state, branches)}",
+        why=f"it holds {names}{_left_out(layout, state, branches)}",
         image=fitted(
             layout.image, branches[default].backbone, small=layout.small, any_size=layout.any_size
         ),
         branches=branches,
         default_branch=default,
-        prototypes=layout.own_prototypes(state),
     )
 
 
@@ -120,12 +134,14 @@ def _left_out(layout: Layout, state: State, branches: Mapping[str, Branch]) -> s
     parts = [part for b in branches.values() for part in (b.backbone, *(h.state for h in b.heads))]
     taken = {id(value) for part in parts for value in part.values()}
     heads = [at for part in layout.parts.values() for at in part.heads]
-    whole = [at.prefix for at in heads] + [at.prefix for at in layout.prototypes]
-    whole += [
-        prefix for at in heads for prefix in at.then
-    ]  # some are rewritten, so they are not found again
+    whole = [at.prefix for at in heads]
+    whole += [at.prefix for part in layout.parts.values() for at in part.prototypes]
+    # some are rewritten, so they are not found again
+    whole += [prefix for at in heads for prefix in at.then]
     left = [k for k, v in state.items() if id(v) not in taken and not k.startswith(tuple(whole))]
-    return f"; {len(left)} other entries are left out" if left else ""
+    if not left:
+        return ""
+    return "; 1 other entry is left out" if len(left) == 1 else f"; {len(left)} others are left out"
 
 
 def _completed(reading: Reading, content: Content) -> Reading:

@@ -9,16 +9,23 @@ _SOURCE = "github.com/vturrisi/solo-learn solo/methods/"
 _BACKBONES = ("backbone", "encoder")  # before version 1.0.6: encoder
 
 
-def _parts(body: str, *, normalised: bool) -> dict[str, Part]:
+def _parts(body: str, *, prototypes: bool = False) -> dict[str, Part]:
+    """Give both branches; prototypes, which only methods without a momentum encoder have, online.
+
+    With them projections are brought to length 1.
+    """
     return {
         name: Part(
             backbone=f"{start}{body}.",
             heads=(
-                HeadAt(layer="projector", prefix=f"{start}projector.", normalised=normalised),
+                HeadAt(layer="projector", prefix=f"{start}projector.", normalised=prototypes),
                 HeadAt(layer="predictor", prefix=f"{start}predictor."),
                 HeadAt(layer="classifier", prefix=f"{start}classifier.", on="backbone"),
             ),
             layer="projector",
+            prototypes=(Vectors(prefix="prototypes.", layer="projector"),)
+            if prototypes and name == "online"
+            else (),
         )
         for name, start in (("online", ""), ("momentum", "momentum_"))
     }
@@ -38,6 +45,7 @@ def _dino_parts(body: str) -> dict[str, Part]:
                 HeadAt(layer="classifier", prefix=f"{start}classifier.", on="backbone"),
             ),
             layer="projector",
+            prototypes=(Vectors(prefix=f"{start}head.last_layer.", layer="projector"),),
         )
         for name, start in (("online", ""), ("momentum", "momentum_"))
     }
@@ -49,9 +57,8 @@ def _clustering(body: str) -> Layout:
         title="SwAV or DeepCluster-v2 of solo-learn",
         source=f"{_SOURCE}swav.py, deepclusterv2.py",
         marks=(f"{body}.", "classifier.weight", "projector.", "prototypes."),
-        parts=_parts(body, normalised=True),
+        parts=_parts(body, prototypes=True),
         default="online",
-        prototypes=(Vectors(prefix="prototypes.", layer="projector"),),
         small=CIFAR,
     )
 
@@ -64,7 +71,6 @@ def _dino(body: str) -> Layout:
         marks=(f"{body}.", "classifier.weight", "head.mlp.", "head.last_layer."),
         parts=_dino_parts(body),
         default="online",  # what its own evaluation loads
-        prototypes=(Vectors(prefix="head.last_layer.", layer="projector"),),
         small=CIFAR,
     )
 
@@ -75,7 +81,7 @@ def _other(body: str) -> Layout:
         title="a method of solo-learn",
         source=f"{_SOURCE}base.py, byol.py, mocov3.py, simsiam.py, linear.py",
         marks=(f"{body}.", "classifier.weight"),
-        parts=_parts(body, normalised=False),
+        parts=_parts(body),
         default="online",
         small=CIFAR,
         absent=("projection_head.",),  # of lightly

@@ -12,9 +12,12 @@ _PAIR = ("teacher", "student")
 
 
 def _part(
-    below: str = "", head: str = "projector", *, gelu: bool = False, normalised: bool = False
+    below: str = "",
+    head: str = "projector",
+    vectors: str | None = None,
+    activation: Activation = "relu",
 ) -> Part:
-    activation: Activation = "gelu" if gelu else "relu"
+    """Give a branch; with prototypes, below the name `vectors`, projections are of length 1."""
     predicts = () if below == "teacher." else (HeadAt(layer="predictor", prefix="predictor."),)
     return Part(
         backbone=f"backbone.{below}",
@@ -23,11 +26,12 @@ def _part(
                 layer="projector",
                 prefix=f"{head}.{below}",
                 activation=activation,
-                normalised=normalised,
+                normalised=vectors is not None,
             ),
             *predicts,
         ),
         layer="projector",
+        prototypes=(Vectors(prefix=vectors, layer="projector"),) if vectors else (),
     )
 
 
@@ -39,9 +43,8 @@ def _dino(head: str, number: int, *, batchnorm: bool) -> Layout:
         title="DINO, DINOv2, iBOT or MSN of stable-pretraining",
         source=_SOURCE + "methods/dino.py, methods/dinov2.py, benchmarks/imagenet100",
         marks=("backbone.teacher.", f"{head}.teacher.{number - 2}.bias", f"{last}.weight"),
-        parts={name: _part(f"{name}.", head, gelu=True, normalised=True) for name in _PAIR},
+        parts={name: _part(f"{name}.", head, f"{head}.{name}.{number}.", "gelu") for name in _PAIR},
         default="teacher",
-        prototypes=(Vectors(prefix=f"{last}.", layer="projector"),),
         absent=(f"{last}.bias", f"{head}.teacher.{number - 1}."),
         image=IMAGENET if batchnorm else VIT_INPUT,
     )
@@ -53,9 +56,8 @@ def _online(name: str, title: str, image: ImageInfo, *, prototypes: bool) -> Lay
         title=title,
         source=_SOURCE + "methods/swav.py, methods/simclr.py, benchmarks/imagenet100",
         marks=("backbone.", "projector.", *(["prototypes.weight"] if prototypes else [])),
-        parts={"online": _part(normalised=prototypes)},
+        parts={"online": _part(vectors="prototypes." if prototypes else None)},
         default="online",
-        prototypes=(Vectors(prefix="prototypes.", layer="projector"),) if prototypes else (),
         image=image,
     )
 

@@ -69,6 +69,7 @@ VISION_TRANSFORMERS = (
 
 def _hugging_face(
     family: str,
+    title: str,
     prefixes: tuple[str, ...],
     marks: tuple[str, ...],
     image: ImageInfo,
@@ -81,7 +82,7 @@ def _hugging_face(
     return tuple(
         Layout(
             name=f"transformers/{family}",
-            title=f"{family} of Hugging Face transformers",
+            title=f"{title} of Hugging Face transformers",
             source=f"huggingface/transformers models/{family}/modeling_{family}.py",
             marks=tuple(prefix + mark for mark in marks),
             parts={"encoder": Part(backbone=prefix, heads=heads)},
@@ -97,6 +98,7 @@ _PATCHES = "embeddings.patch_embeddings.projection.weight"
 HUGGING_FACE = (
     *_hugging_face(
         "vit",
+        "a ViT",
         ("vit.", ""),
         (_PATCHES, "encoder.layer.0.layernorm_before.weight"),
         VIT_INPUT,
@@ -105,6 +107,7 @@ HUGGING_FACE = (
     # its classifier takes the class token and the mean of the patches: no head of the backbone
     *_hugging_face(
         "dinov2_with_registers",
+        "DINOv2 with registers",
         ("dinov2_with_registers.", ""),
         (_PATCHES, "embeddings.register_tokens", "encoder.layer.0.layer_scale1.lambda1"),
         DINO_INPUT,
@@ -112,6 +115,7 @@ HUGGING_FACE = (
     ),
     *_hugging_face(
         "dinov2",
+        "DINOv2",
         ("dinov2.", ""),
         (_PATCHES, "encoder.layer.0.norm1.weight", "encoder.layer.0.layer_scale1.lambda1"),
         DINO_INPUT,
@@ -119,6 +123,7 @@ HUGGING_FACE = (
     ),
     *_hugging_face(
         "resnet",
+        "a ResNet",
         ("resnet.", ""),
         (
             "embedder.embedder.convolution.weight",

@@ -17,10 +17,29 @@ _LUCIDRAINS = "github.com/lucidrains/byol-pytorch byol_pytorch/byol_pytorch.py"
 _MLP_OF_BYOL = relabelled({"l1": "0", "bn1": "1", "l2": "3"})
 
 
-def _shortcut_first(state: State) -> bool:
-    """Whether a block's shortcut stands before its convolutions, as in no other ResNet."""
+_TWO_WIDTHS = (128, 256)  # of the stems of its ResNet-50 (2x) and (4x)
+_LABELS = 1000  # ImageNet's
+
+
+def _converted(state: State) -> bool:
+    """Whether a block's shortcut stands before its convolutions, as in no other ResNet.
+
+    Where the order is lost (safetensors sorts names), a ResNet-50 of twice or four times the usual
+    width that knows ImageNet's classes is taken for one: SwAV's and VICReg's wide ones have no
+    classifier. The usual width looks like torchvision's own, so it has to be named.
+    """
     names = list(state)
-    return names.index("layer1.0.downsample.0.weight") < names.index("layer1.0.conv1.weight")
+    if names.index("layer1.0.downsample.0.weight") < names.index("layer1.0.conv1.weight"):
+        return True
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    width = shapes["conv1.weight"][0] if len(shapes["conv1.weight"]) == 4 else 0
+    return (
+        width in _TWO_WIDTHS
+        and shapes.get("layer1.0.conv2.weight") == (width, width, 3, 3)
+        and shapes.get("fc.weight") == (_LABELS, 32 * width)
+        and "layer3.5.conv3.weight" in state
+        and "layer3.6.conv3.weight" not in state
+    )
 
 
 def _lucidrains(*, simplices: bool) -> Layout:
@@ -152,7 +171,7 @@ TWINS = (
             )
         },
         default="encoder",
-        told=_shortcut_first,
+        told=_converted,
         image=replace(_AS_IT_IS, size=(256, 256)),
     ),
 )

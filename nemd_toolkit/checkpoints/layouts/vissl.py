@@ -51,14 +51,14 @@ def _layout(
                 backbone=f"{where}trunk.",
                 heads=(_below(head, f"{where}heads."),) if head else (),
                 layer=layer,
+                prototypes=(Vectors(prefix=f"{where}heads.0.prototypes", layer="projector"),)
+                if prototypes
+                else (),
             )
             for name, where in starts.items()
         },
         default=default,
         rename=from_trunk,
-        prototypes=(Vectors(prefix=f"{at}heads.0.prototypes", layer="projector"),)
-        if prototypes
-        else (),
     )
 
 

@@ -54,6 +54,7 @@ def batch_for(training, name, count=5, channels=1, side=8):
 
 def slow_patch_nce(predicted, targets, step):
     """Eq. 4, one prediction after another, with all patches of the batch as candidates."""
+    predicted, targets = predicted.detach(), targets.detach()
     b, _, rows, columns = targets.shape
     losses = []
     for i in range(b):
@@ -227,7 +228,7 @@ def test_the_loss_is_the_mean_over_directions_and_steps(name):
         for way in range(ways.shape[1])
         for step in (1, 2)
     ]
-    value = float(total(training.loss(batch, seeded())))
+    value = total(training.loss(batch, seeded())).item()
     assert value == pytest.approx(sum(losses) / len(losses), rel=1e-4)
 
 

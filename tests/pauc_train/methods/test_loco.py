@@ -64,10 +64,10 @@ def test_each_stage_has_nt_xent_of_its_decoder_on_its_mean():
         x = encoder.get_submodule(f"layer{number}")(x)
         first, second = decoder(x.mean((2, 3))).chunk(2)
         expected[f"stage_{number}"] = slow_nt_xent(first, second, training.config.temperature)
-    assert {name: float(term.value) for name, term in terms.items()} == pytest.approx(
+    assert {name: term.value.item() for name, term in terms.items()} == pytest.approx(
         expected, rel=1e-4
     )
-    assert float(total(terms)) == pytest.approx(sum(expected.values()), rel=1e-4)
+    assert total(terms).item() == pytest.approx(sum(expected.values()), rel=1e-4)
 
 
 def reached(net, stage):
