@@ -12,11 +12,14 @@ from pauc_train.methods import METHODS
 from pauc_train.networks import prepared
 from tests.pauc_train.methods.small import batch_of, started
 
-NAMES = ["simclr", "simclrv2", "swd", "mocov3", "moco-align-uniform", "adco", "mochi"]
+NAMES = [
+    "simclr", "simclrv2", "swd", "mocov3", "moco-align-uniform", "adco", "mochi", "npid", "pirl",
+    "cmc", "debiased-cmc", "pic",
+]  # fmt: skip
 SMALL = {
     "embedding_dim": 8, "queue_size": 40, "projector_widths": (12,), "predictor_width": 10,
     "adversaries": 30, "hardest": 10, "mixed_pairs": 6, "mixed_queries": 4,
-    "mixing_warmup_epochs": 0,
+    "mixing_warmup_epochs": 0, "bank_negatives": 10, "grid": 2, "recent_classes": 20,
 }  # fmt: skip
 
 
