@@ -14,7 +14,7 @@ from tests.pauc_train.methods.small import batch_of, started
 
 NAMES = [
     "simclr", "simclrv2", "swd", "mocov3", "moco-align-uniform", "adco", "mochi", "npid", "pirl",
-    "cmc", "debiased-cmc", "pic",
+    "cmc", "debiased-cmc", "pic", "infomin",
 ]  # fmt: skip
 SMALL = {
     "embedding_dim": 8, "queue_size": 40, "projector_widths": (12,), "predictor_width": 10,
@@ -28,7 +28,7 @@ def outcome(name, rank=0, count=1):
     known = {declared.name for declared in fields(METHODS[name].config)}
     training = started(name, **{key: value for key, value in SMALL.items() if key in known})
     training = prepared(training, training.config, torch.device("cpu"))
-    whole = batch_of(8, 8)
+    whole = batch_of(*[8] * (3 if name == "infomin" else 2))
     share = slice(16 * rank // count, 16 * (rank + 1) // count)
     batch = Batch(
         views=tuple(view[share] for view in whole.views),

@@ -12,7 +12,7 @@ from pauc_train.methods import METHODS
 from pauc_train.rebuild import rebuild
 from pauc_train.views import Draws
 
-NAMES = ("npid", "pirl", "cmc", "biased-cmc", "debiased-cmc", "pic")
+NAMES = ("npid", "pirl", "cmc", "biased-cmc", "debiased-cmc", "pic", "infomin")
 SMALL = {
     "arch": "resnet8-tiny", "epochs": 2, "batch_size": 50, "embedding_dim": 8, "save_every": 1,
     "bank_negatives": 20, "grid": 2, "temperature": 0.2, "queue_size": 100,
