@@ -77,7 +77,6 @@ class Config:
     accumulate: int = _whole(1)  # batches whose gradients make one step
     # the machine
     precision: Literal["float32", "bfloat16"] = "float32"  # of the networks; losses stay float32
-    batch_norm: Literal["synchronised", "shuffled"] = "synchronised"  # across processes; MoCo: sh.
     channels_last: bool = False
     compile: bool = False  # torch.compile of the networks
     workers: int = _whole(0, 0, 256)  # threads that prepare batches ahead; 0: none

@@ -18,7 +18,7 @@ __all__ = ["SynchronisedNorm", "prepared", "shared"]
 
 def prepared(training: Training, config: Config, device: torch.device) -> Training:
     """Put a method's networks on the device, as the configuration says, ready to train."""
-    if ranks.count() > 1 and config.batch_norm == "synchronised":
+    if ranks.count() > 1:
         _synchronise(training, device)
     training.to(device)
     if config.channels_last:
