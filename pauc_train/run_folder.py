@@ -61,8 +61,7 @@ class RunFolder:
                 f"out: expected an empty folder or one with last.pt, found {stray.name} alone in "
                 f"{self.path}; choose another folder"
             )
-        if self.log.exists():
-            self.log.unlink()
+        self.log.unlink(missing_ok=True)  # other processes look, too
 
     def _is_first_epoch(self) -> bool:
         """Whether the log is what a run leaves that stopped before its first checkpoint."""
