@@ -61,7 +61,8 @@ class RunFolder:
                 f"out: expected an empty folder or one with last.pt, found {stray.name} alone in "
                 f"{self.path}; choose another folder"
             )
-        self.log.unlink(missing_ok=True)  # other processes look, too
+        if self.log.exists():
+            self.log.unlink(missing_ok=True)  # another process may have been faster
 
     def _is_first_epoch(self) -> bool:
         """Whether the log is what a run leaves that stopped before its first checkpoint."""
