@@ -1,4 +1,4 @@
-"""Runs of the methods without negatives, SwAV, CLD and LooC: repeatable, resumable, readable."""
+"""Runs of the methods on one encoder: repeatable, resumable, readable."""
 
 from dataclasses import fields
 
@@ -10,11 +10,16 @@ from pauc_train.methods import METHODS
 from pauc_train.rebuild import rebuild
 from pauc_train.saving import read_checkpoint
 
-NAMES = ["byol", "simsiam", "barlow-twins", "vicreg", "swav", "cld", "looc"]
+NAMES = [
+    "simclr", "simclrv2", "swd", "mocov3", "moco-align-uniform", "adco", "mochi",
+    "byol", "simsiam", "barlow-twins", "vicreg", "swav", "cld", "looc",
+]  # fmt: skip
 TINY = {
     "epochs": 2, "batch_size": 64, "embedding_dim": 8, "arch": "resnet8-tiny", "queue_size": 100,
     "projector_widths": [12], "predictor_width": 6, "prototype_count": 7, "queue_epoch": 0,
     "rate_warmup_epochs": 0.5, "small_crops": 1, "groups": 5,
+    "adversaries": 50, "hardest": 20, "mixed_pairs": 10, "mixed_queries": 5,
+    "mixing_warmup_epochs": 1,
 }  # fmt: skip
 
 
