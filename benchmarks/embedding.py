@@ -4,19 +4,21 @@
     python benchmarks/embedding.py kill --data digits --kills 20
 
 `throughput`: the bare model's forward over all images (the same batches, prepared tensors in
-memory, same threads) and the whole of `embed_to_file` (open, decode, embed, checksummed parts,
-write), in turns in one process. `kill`: SIGKILL at random moments of `nemd embed`, started again
+memory, same threads), the same with weights and batches in channels-last order as the pass has
+them, and the whole of `embed_to_file` (open, decode, embed, checksummed parts, write), in turns in
+one process. `kill`: SIGKILL at random moments of `nemd embed`, started again
 until its file is there, compared with the bytes of a run that was left alone. Rows are on disk
 every ten seconds, so it needs a pass that takes longer than that.
 
 `embedding.json`, schema nemd-embedding/1: {"schema", "throughput": [{"arch", "data", "count",
-"batch", "workers", "threads", "bare_seconds": [], "full_seconds": [], "ratios": [], "ratio" (of the
-medians), "ratio_of_fastest", "machine", …}], "kill": [{"command", "kills",
-"kills_after_first_rows", "runs", "same_bytes", …}]}. Rows of another arch, data or number of
-threads stay.
+"batch", "workers", "threads", "bare_seconds": [], "bare_channels_last_seconds": [],
+"full_seconds": [], "ratio" and "ratio_channels_last" (bare over full, of the medians), "ratios",
+"machine", …}], "kill": [{"command", "kills", "kills_after_first_rows", "runs", "same_bytes", …}]}.
+Rows of another arch, data or number of threads stay.
 """
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -25,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -69,11 +72,13 @@ def throughput(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         ready.decoded(ready.images.batch(indices))
         for indices in torch.arange(ready.images.count).split(options.batch)
     ]
-    bare, full = [], []
+    usual = copy.deepcopy(ready.forward).to(memory_format=torch.contiguous_format)
+    bare, last, full = [], [], []
     for turn in range(options.turns):
-        bare.append(bare_seconds(ready, batches))
+        bare.append(bare_seconds(usual, batches, torch.contiguous_format))
+        last.append(bare_seconds(ready.forward, batches, torch.channels_last))
         full.append(full_seconds(options, saved, folder / f"{turn}.npy"))
-        print(f"bare {bare[-1]:.1f} s, full {full[-1]:.1f} s", file=sys.stderr)
+        print(f"bare {bare[-1]:.1f} s, {last[-1]:.1f} s, full {full[-1]:.1f} s", file=sys.stderr)
     return {
         "arch": options.arch,
         "data": options.data.partition(":")[0],
@@ -81,20 +86,26 @@ def throughput(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "batch": options.batch,
         "workers": ready.workers,
         "bare_seconds": bare,
+        "bare_channels_last_seconds": last,
         "full_seconds": full,
         "ratios": [b / f for b, f in zip(bare, full, strict=True)],
         "ratio": statistics.median(bare) / statistics.median(full),
-        "ratio_of_fastest": min(bare) / min(full),  # where other jobs disturb some turns
+        "ratio_channels_last": statistics.median(last) / statistics.median(full),
         "images_per_second": ready.images.count / statistics.median(full),
     }
 
 
-def bare_seconds(ready: Any, batches: list[torch.Tensor]) -> float:
+def bare_seconds(
+    forward: Callable[[torch.Tensor], object],
+    batches: list[torch.Tensor],
+    memory: torch.memory_format,
+) -> float:
     """Time the forward alone."""
+    batches = [seen.contiguous(memory_format=memory) for seen in batches]
     start = time.perf_counter()
     with torch.inference_mode():
         for seen in batches:
-            ready.forward(seen)
+            forward(seen)
     return time.perf_counter() - start
 
 

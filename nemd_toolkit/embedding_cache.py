@@ -24,7 +24,7 @@ from nemd_toolkit.progress import note
 __all__ = ["Key", "cache_folder", "cached_rows", "keep_rows", "pass_key"]
 
 Key = Mapping[str, str]
-_SCHEMA = "nemd-rows/2"
+_SCHEMA = "nemd-rows/3"
 
 
 def pass_key(checkpoint: Checkpoint, images: Images, **options: object) -> Key | None:

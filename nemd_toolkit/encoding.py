@@ -147,9 +147,10 @@ def prepare_pass(
         device=where.type,
     )
     known = isinstance(transform, str) and chosen.version is not None
+    memory = _memory_format(encoder)
     return EncodingPass(
         images=images,
-        forward=chosen.net.to(where),
+        forward=chosen.net.to(where).to(memory_format=memory),  # type: ignore[call-overload]
         channels=channels,
         decoded=_decoded(
             checkpoint, channels, image, images, transform, sized=isinstance(data, str)
@@ -160,6 +161,7 @@ def prepare_pass(
         branch=chosen.branch,
         encoder=chosen.encoder,
         key=key if known else None,
+        memory=memory,
         batch=batch,
         device=where,
         precision=precision,
@@ -216,6 +218,11 @@ def _check_options(
         raise InputError(f"batch: expected at least 1, got {batch}; choose for instance 256")
     if workers is not None and not 0 <= workers <= 256:
         raise InputError(f"workers: expected 0…256, got {workers}; choose for instance 4")
+
+
+def _memory_format(encoder: Encoder | None) -> torch.memory_format:
+    """Give the faster one for convolutions; a module of others may rely on the usual one."""
+    return torch.channels_last if encoder is None else torch.contiguous_format
 
 
 def _warn(checkpoint: Checkpoint, chosen: Chosen) -> None:

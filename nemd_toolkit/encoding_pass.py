@@ -54,6 +54,7 @@ class EncodingPass:
     loaded: LoadReport  # which weights are in the encoder
     branch: str
     encoder: str | None  # that the user gave, as a report names it
+    memory: torch.memory_format  # of batches
     key: Key | None  # all that the rows depend on, where that is known
     batch: int
     device: torch.device
@@ -92,7 +93,7 @@ class EncodingPass:
             yield last.cpu().float()
 
     def _seen(self, indices: Tensor) -> Tensor:
-        seen = self.decoded(self.images.batch(indices))
+        seen = self.decoded(self.images.batch(indices)).contiguous(memory_format=self.memory)
         return seen.pin_memory() if self.device.type == "cuda" else seen
 
     def _embedded(self, seen: Tensor) -> Tensor:
