@@ -127,7 +127,7 @@ def prepare_pass(
     """Read and check all that `embed` needs, and embed nothing yet. Raises as `embed`."""
     _check_options(transform, precision, batch, workers)
     checkpoint = checkpoint_for(checkpoint, layout, encoder)
-    where = device_named(device)
+    where, memory = device_named(device), _memory_format(encoder)
     chosen = choose_encoder(checkpoint, layer, branch, encoder)
     _warn(checkpoint, chosen)
     images = _open(data, split, chosen.image if transform == "layout" else None)
@@ -146,15 +146,13 @@ def prepare_pass(
         precision=precision,
         device=where.type,
     )
+    decoded = _decoded(checkpoint, channels, image, images, transform, sized=isinstance(data, str))
     known = isinstance(transform, str) and chosen.version is not None
-    memory = _memory_format(encoder)
     return EncodingPass(
         images=images,
         forward=chosen.net.to(where).to(memory_format=memory),  # type: ignore[call-overload]
         channels=channels,
-        decoded=_decoded(
-            checkpoint, channels, image, images, transform, sized=isinstance(data, str)
-        ),
+        decoded=decoded,
         adapted=transform if callable(transform) else _as_it_is,
         described=described,
         loaded=chosen.loaded,
