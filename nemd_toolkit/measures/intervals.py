@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import inf
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.stats import t as student
 
 from nemd_toolkit.errors import InputError
@@ -43,12 +43,19 @@ class Error:
     freedom: float  # inf where it is known
 
 
-def error_of_mean(values: Float[np.ndarray, " p"], pairs: Int[np.ndarray, "p 2"]) -> Error:
+def error_of_mean(
+    values: Float[np.ndarray, " p"],
+    pairs: Int[np.ndarray, "p 2"],
+    alike: Bool[np.ndarray, " p"] | None = None,
+) -> Error:
     """Error of the mean over pairs, all of them or a sample, under new prototypes.
 
     V = max(V_J − E, E) with the jackknife's V_J over prototypes and E the variance that what
-    belongs to a pair alone gives the mean (`_of_pairs_alone`). What exceeds E is known with one
-    degree of freedom less than there are prototypes. Raises InputError for fewer than three.
+    belongs to a pair alone gives the mean (`_of_pairs_alone`). `alike` names pairs whose two
+    prototypes are no independent draws: V_J then holds the products of their influences as well
+    (as Conley 1999, doi 10.1016/S0304-4076(98)00084-0, does for neighbours), and u prototypes
+    count as u²/(u + 2·alike). What exceeds E is known with one degree of freedom less than these.
+    Raises InputError for fewer than three prototypes.
 
     >>> pairs = np.array([[0, 1], [0, 2], [1, 2]])
     >>> error_of_mean(np.array([1.0, 1.0, 4.0]), pairs)
@@ -65,10 +72,15 @@ def error_of_mean(values: Float[np.ndarray, " p"], pairs: Int[np.ndarray, "p 2"]
         np.add.at(held, side, values)
         np.add.at(count, side, 1)
     left = (values.sum() - held) / np.maximum(len(values) - count, 1)  # means without each
-    jackknife = float((u - 1) / u * np.square(left - left.mean()).sum())
+    influence = left - left.mean()
+    squares, units = float(np.square(influence).sum()), float(u)
+    if alike is not None and alike.any():
+        p, q = places[alike].T
+        squares = max(squares, squares + 2 * float(influence[p] @ influence[q]))
+        units = max(u**2 / (u + 2 * len(p)), LEAST)
     alone = _of_pairs_alone(values, places, held)
-    shared = max(jackknife - 2 * alone.variance, 0.0)
-    return joined([Error(variance=shared, freedom=u - 1.0), alone])
+    shared = max((u - 1) / u * squares - 2 * alone.variance, 0.0)
+    return joined([Error(variance=shared, freedom=units - 1.0), alone])
 
 
 def _of_pairs_alone(

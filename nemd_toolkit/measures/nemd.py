@@ -13,16 +13,17 @@ over several splits and seeds. Values are means over these runs, and the spread 
 of the interval, for where k-means ends is luck.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.measures.clouds import common_size, draw_clouds
+from nemd_toolkit.measures.errors_of_runs import error_over_runs, mean_over_runs
 from nemd_toolkit.measures.held_out import Members, TooFewSamples, cross_fitted, members_of
-from nemd_toolkit.measures.intervals import Error, Interval, error_of_mean, interval_around, joined
+from nemd_toolkit.measures.intervals import Error, Interval, interval_around, joined
+from nemd_toolkit.measures.matching import matched
 from nemd_toolkit.measures.null import spectrum_null, uniform_null
 from nemd_toolkit.measures.pair_table import PairTable, measure_pairs
 from nemd_toolkit.measures.permutation import permutation_p_value
@@ -103,7 +104,7 @@ def prepare(prototypes: Prototypes, seed: int, *, splits: int = SPLITS) -> Trial
     runs: tuple[Members, ...] = (members_of(prototypes),)
     if prototypes.source == "k-means":
         splits = 1 if _takes_minutes(prototypes) else splits
-        runs = cross_fitted(prototypes.embeddings, prototypes.k, seed=seed, splits=splits)
+        runs = matched(cross_fitted(prototypes.embeddings, prototypes.k, seed=seed, splits=splits))
     return Trial(prototypes=prototypes, runs=runs, null=uniform_null(prototypes, seed=seed))
 
 
@@ -156,9 +157,9 @@ def measure_nemd(trial: Trial, seed: int, *, n: int, max_pairs: int = MAX_PAIRS)
     score, missing = _score(tables, uniform, low, high)
     held = _afforded(trial.null) >= n
     return Nemd(
-        raw=_mean(tables, lambda table: table.raw),
-        excess=_mean(tables, lambda table: table.excess),
-        energy=_mean(tables, lambda table: table.energy),
+        raw=mean_over_runs(tables, lambda table: table.raw),
+        excess=mean_over_runs(tables, lambda table: table.excess),
+        energy=mean_over_runs(tables, lambda table: table.energy),
         score=score,
         score_missing=missing,
         n=n,
@@ -178,33 +179,6 @@ def measure_nemd(trial: Trial, seed: int, *, n: int, max_pairs: int = MAX_PAIRS)
 
 def _takes_minutes(prototypes: Prototypes) -> bool:
     return prototypes.embeddings.vectors.numel() * prototypes.k > REPEATED_WORK
-
-
-def _mean(
-    tables: Sequence[PairTable], column: Callable[[PairTable], Float[np.ndarray, " _"]]
-) -> Interval:
-    """Mean over runs, with its error."""
-    columns = [column(table) for table in tables]
-    return interval_around(float(np.mean([c.mean() for c in columns])), _error(columns, tables))
-
-
-def _error(columns: Sequence[Float[np.ndarray, " _"]], tables: Sequence[PairTable]) -> Error:
-    """Error of the mean over runs: what differs between them is averaged out, the rest is not.
-
-    V − s² + s²/R of R runs, with V the variance of one by its prototypes and s² that between them,
-    but no less than if runs were independent, max(V, s²)/R.
-    """
-    own = [error_of_mean(c, t.pairs) for c, t in zip(columns, tables, strict=True)]
-    one = Error(
-        variance=float(np.mean([error.variance for error in own])),
-        freedom=min(error.freedom for error in own),
-    )
-    runs = len(columns)
-    if runs == 1:
-        return one
-    between = float(np.var([c.mean() for c in columns], ddof=1))
-    variance = max(one.variance - between + between / runs, max(one.variance, between) / runs)
-    return Error(variance=variance, freedom=one.freedom)
 
 
 def _score(
@@ -228,8 +202,8 @@ def _score(
             f"not: they are {measured:.3g} apart, and the directions {high:.3g}"
         )
     value = (measured - low) / (high - low)
-    own = _error([table.excess - value * table.chord for table in tables], tables)
-    anchor = _error([(1 - value) * table.excess for table in uniform], uniform)
+    own = error_over_runs([table.excess - value * table.chord for table in tables], tables)
+    anchor = error_over_runs([(1 - value) * table.excess for table in uniform], uniform)
     both = joined([own, anchor])
     error = Error(variance=both.variance / (high - low) ** 2, freedom=both.freedom)
     return interval_around(value, error), None

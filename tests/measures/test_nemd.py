@@ -10,7 +10,7 @@ from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.measures.clouds import common_size, draw_clouds
 from nemd_toolkit.measures.held_out import TooFewSamples, members_of
-from nemd_toolkit.measures.nemd import _error, measure_nemd, nemd, prepare
+from nemd_toolkit.measures.nemd import measure_nemd, nemd, prepare
 from nemd_toolkit.measures.null import spectrum_null
 from nemd_toolkit.measures.pair_table import _pairs, measure_pairs
 from nemd_toolkit.measures.permutation import permutation_p_value
@@ -234,22 +234,6 @@ def test_the_luck_of_kmeans_is_part_of_the_value_and_its_interval():
     assert found.run_deviation == pytest.approx(np.std(values, ddof=1))
     assert alone[0].run_deviation is None
     assert nemd(labelled(0.5)).runs == 1
-
-
-@pytest.mark.parametrize(("common", "own"), [(1.0, 0.1), (0.1, 1.0), (0.5, 0.5)])
-def test_error_of_runs_keeps_what_they_share_and_averages_what_they_do_not(common, own):
-    rng = np.random.default_rng(0)
-    pairs = np.stack(np.triu_indices(30, 1), axis=1)
-    table = measure_pairs(draw_clouds(members_of(labelled(0.5)), 8, seed=0), 1, 0)
-    zeros = dict.fromkeys(("raw", "excess", "energy", "chord"), np.zeros(len(pairs)))
-    tables = [replace(table, pairs=pairs, prototypes=30, **zeros)] * 4
-    estimates, values = [], []
-    for _ in range(300):
-        shared = common * rng.normal(size=30)
-        columns = [(shared + own * rng.normal(size=30))[pairs].mean(1) for _ in range(4)]
-        estimates.append(_error(columns, tables).variance)
-        values.append(np.mean(columns))
-    assert 0.85 < np.mean(estimates) / np.var(values) < 2.3  # three degrees of freedom tell little
 
 
 def test_long_axes_without_groups_are_told_from_groups():

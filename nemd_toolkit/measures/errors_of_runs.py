@@ -1,0 +1,100 @@
+"""Sampling error of a mean over runs of k-means and over pairs of prototypes."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from nemd_toolkit.measures.intervals import Error, Interval, error_of_mean, interval_around
+from nemd_toolkit.measures.pair_table import PairTable
+
+__all__ = ["error_over_runs", "mean_over_runs"]
+
+Columns = Sequence[Float[np.ndarray, " _"]]
+_LEAST_COMMON = 0.5  # of a run's pairs; with fewer the runs are compared as wholes
+_ALIKE = 0.5  # of the mean excess: nearer pairs are pieces of one group
+
+
+def mean_over_runs(
+    tables: Sequence[PairTable], column: Callable[[PairTable], Float[np.ndarray, " _"]]
+) -> Interval:
+    """Mean over runs and pairs, with its 95 % interval."""
+    columns = [column(table) for table in tables]
+    value = float(np.mean([c.mean() for c in columns]))
+    return interval_around(value, error_over_runs(columns, tables))
+
+
+def error_over_runs(columns: Columns, tables: Sequence[PairTable]) -> Error:
+    """Error of the mean over runs, under new prototypes and new runs.
+
+    Prototypes are numbered alike in all runs (matching.py), so the means over runs of the pairs
+    that all of them measured are taken as one table, and its prototypes are resampled: where runs
+    find the same groups, that is the variance of one run, and where each finds others, a part of
+    it. Where fewer than half of the pairs are common, see `_of_whole_runs`.
+    """
+    common = _common(tables)
+    if len(common) < _LEAST_COMMON * max(len(table.pairs) for table in tables):
+        return _of_whole_runs(columns, tables)
+    values = _averaged(columns, tables, common)
+    return error_of_mean(values, common, _alike(tables, common))
+
+
+def _codes(table: PairTable) -> Int[np.ndarray, " p"]:
+    """Number pairs, whichever prototype of the two stands first."""
+    low, high = np.sort(table.pairs, axis=1).T
+    codes: Int[np.ndarray, " p"] = low.astype(np.int64) * (1 << 32) + high
+    return codes
+
+
+def _common(tables: Sequence[PairTable]) -> Int[np.ndarray, "c 2"]:
+    """Pairs that every run measured, in order."""
+    codes = _codes(tables[0])
+    for table in tables[1:]:
+        codes = np.intersect1d(codes, _codes(table))
+    codes = np.sort(codes)
+    return np.stack([codes >> 32, codes & ((1 << 32) - 1)], axis=1)
+
+
+def _averaged(
+    columns: Columns, tables: Sequence[PairTable], common: Int[np.ndarray, "c 2"]
+) -> Float[np.ndarray, " c"]:
+    """Mean over runs, of common pairs."""
+    wanted = common[:, 0] * (1 << 32) + common[:, 1]
+    found = np.zeros(len(wanted))
+    for column, table in zip(columns, tables, strict=True):
+        codes = _codes(table)
+        order = codes.argsort()
+        found += column[order[np.searchsorted(codes[order], wanted)]]
+    return found / len(tables)
+
+
+def _alike(
+    tables: Sequence[PairTable], common: Int[np.ndarray, "c 2"]
+) -> Bool[np.ndarray, " c"] | None:
+    """Tell pairs that are pieces of one group, where prototypes outnumber the groups.
+
+    Those are pairs less than half as far apart as pairs are in the mean, if that mean exceeds the
+    deviation between pairs (in noise it need not). None where pairs are a sample: then most
+    pairs of a prototype are unknown.
+    """
+    if any(len(table.pairs) < table.total for table in tables):
+        return None
+    excess = _averaged([table.excess for table in tables], tables, common)
+    mean, deviation = float(excess.mean()), float(excess.std())
+    alike: Bool[np.ndarray, " c"] = (excess < _ALIKE * mean) & (mean > deviation)
+    return alike
+
+
+def _of_whole_runs(columns: Columns, tables: Sequence[PairTable]) -> Error:
+    """V − s² + s²/R of R runs, with V the variance of one by its prototypes, s² that between them.
+
+    But no less than if runs were independent, max(V, s²)/R.
+    """
+    own = [error_of_mean(c, t.pairs) for c, t in zip(columns, tables, strict=True)]
+    variance = float(np.mean([error.variance for error in own]))
+    runs = len(columns)
+    between = float(np.var([c.mean() for c in columns], ddof=1))
+    return Error(
+        variance=max(variance - between + between / runs, max(variance, between) / runs),
+        freedom=min(error.freedom for error in own),
+    )

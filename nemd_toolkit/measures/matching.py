@@ -1,0 +1,50 @@
+"""One numbering of prototypes for several runs of k-means.
+
+Runs find the same groups in another order. Numbered alike, what one prototype does to a value can
+be followed through all runs: prototypes are resampled once for all of them (errors_of_runs.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from nemd_toolkit.measures.held_out import Members
+from nemd_toolkit.sphere import mean_direction
+
+__all__ = ["matched"]
+
+_MOST = 2_000  # prototypes: an assignment takes a second here, and grows with the cube
+
+
+def matched(runs: Sequence[Members]) -> tuple[Members, ...]:
+    """Renumber the prototypes of every run after the first: those with like directions are one.
+
+    Directions are means of members; the sum of cosines is the largest that one-to-one pairs have
+    (an assignment problem). More than 2,000 prototypes are left as they are.
+
+    >>> points = torch.eye(2)
+    >>> rows = (torch.tensor([0]), torch.tensor([1]))
+    >>> runs = [Members(points=points, rows=rows), Members(points=points, rows=rows[::-1])]
+    >>> first, second = matched(runs)
+    >>> [int(found[0]) for found in second.rows]
+    [0, 1]
+    """
+    if not runs or len(runs[0].rows) > _MOST:
+        return tuple(runs)
+    wanted = _directions(runs[0])
+    found = [runs[0]]
+    for run in runs[1:]:
+        _, place = linear_sum_assignment((wanted @ _directions(run).T).numpy(), maximize=True)
+        found.append(replace(run, rows=tuple(run.rows[p] for p in place)))
+    return tuple(found)
+
+
+def _directions(run: Members) -> Float[Tensor, "k d"]:
+    """Mean directions; zeros, which are like nothing, where there are no members."""
+    nothing = run.points.new_zeros(run.points.shape[1], dtype=torch.float64)
+    means = [mean_direction(run.points[rows]) if len(rows) else nothing for rows in run.rows]
+    return torch.stack(means)
