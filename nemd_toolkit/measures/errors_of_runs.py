@@ -40,7 +40,7 @@ def error_over_runs(columns: Columns, tables: Sequence[PairTable]) -> Error:
 
 
 def _codes(table: PairTable) -> Int[np.ndarray, " p"]:
-    """Number pairs, whichever prototype of the two stands first."""
+    """Give a number to each pair, whichever prototype of the two stands first."""
     low, high = np.sort(table.pairs, axis=1).T
     codes: Int[np.ndarray, " p"] = low.astype(np.int64) * (1 << 32) + high
     return codes

@@ -9,8 +9,8 @@ High is collapsed (coagulated), low is spread. The columns excess and score are 
 stands half the energy distance (Székely & Rizzo 2004), which follows excess without transport.
 
 Where k-means makes the prototypes, clouds are drawn from rows that it did not see (held_out.py),
-over several splits and seeds. Values are means over these runs, and the spread of the runs is part
-of the interval, for where k-means ends is luck.
+over several splits and seeds. Values are means over these runs, and intervals follow prototypes
+through all of them (errors_of_runs.py), for where k-means ends is luck.
 """
 
 from collections.abc import Sequence
