@@ -77,7 +77,7 @@ class Config:
     accumulate: int = _whole(1)  # batches whose gradients make one step
     # the machine
     precision: Literal["float32", "bfloat16"] = "float32"  # of the networks; losses stay float32
-    channels_last: bool = False
+    channels_last: bool = True  # 1.1 to 1.6 times as fast on a processor, on a GPU with bfloat16
     compile: bool = False  # torch.compile of the networks
     workers: int = _whole(0, 0, 256)  # threads that prepare batches ahead; 0: none
     threads: int = _whole(

@@ -26,6 +26,8 @@ class ContrastConfig(Config):
     instance_weight: float = setting(1.0, least=0)  # PCL has none; 0 leaves InfoNCE out (ablation)
     queue_size: int = setting(16384, least=1, most=MANY)  # PCL, --pcl-r; MoCo has 65,536
     key_momentum: float = setting(0.999, least=0, most=1)  # PCL, --moco-m
+    # in several processes: of the whole batch, or each its own and keys shuffled among them (MoCo)
+    batch_norm: Literal["synchronised", "shuffled"] = "synchronised"
 
 
 C = TypeVar("C", bound=ContrastConfig)
@@ -53,6 +55,7 @@ class ContrastTraining(MomentumContrast, Generic[C]):
             setup.encoder(setup.config.head),
             queue_size=setup.config.queue_size,
             generator=setup.generator,
+            shuffle=setup.config.batch_norm == "shuffled",
         )
         self.config = setup.config
         self._terms = terms
@@ -69,7 +72,7 @@ class ContrastTraining(MomentumContrast, Generic[C]):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Terms:
         """Terms on this batch; the key encoder follows first and the queue moves on, as in PCL."""
-        query, key = self.pair(batch.views[0], batch.views[1], self.config.key_momentum)
+        query, key = self.pair(batch, self.config.key_momentum, generator)
         step = Step(
             query=query,
             key=key,

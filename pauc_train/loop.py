@@ -109,7 +109,7 @@ def _prepare(
         },
         config=config,
         training=training,
-        network=shared(training),
+        network=shared(training, config),
         optimizer=make_optimizer(training, config),
         folder=folder,
         feed=Feed(

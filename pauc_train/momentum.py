@@ -5,6 +5,7 @@ State dict names are PCL's: `encoder_q.*`, `encoder_k.*`, `queue` (dim x r), `qu
 
 import copy
 import math
+from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from nemd_toolkit.encoders import ResNet
 from pauc_train import ranks
-from pauc_train.method import BranchPath, Training
+from pauc_train.method import Batch, BranchPath, Training
 
 __all__ = ["MomentumContrast", "follow", "rising_momentum", "slow_copy"]
 
@@ -62,8 +63,16 @@ class MomentumContrast(Training):
     queue: Tensor
     queue_ptr: Tensor
 
-    def __init__(self, encoder: ResNet, *, queue_size: int, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        encoder: ResNet,
+        *,
+        queue_size: int,
+        generator: torch.Generator,
+        shuffle: bool = False,  # keys among processes
+    ) -> None:
         super().__init__()
+        self._shuffle = shuffle
         self.encoder_q = encoder
         self.encoder_k = slow_copy(encoder)
         drawn = torch.randn(encoder.shape.dim, queue_size, generator=generator)
@@ -84,12 +93,21 @@ class MomentumContrast(Training):
         return F.normalize(self.encoder_k(images), dim=1)
 
     def pair(
-        self, first: Tensor, second: Tensor, momentum: float
+        self, batch: Batch, momentum: float, generator: torch.Generator
     ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
         """Give the whole batch's queries and keys; the key encoder follows in between, as PCL."""
-        query = ranks.gather(self.query(first))
+        query = ranks.gather(self.query(batch.views[0]))
         follow(self.encoder_k, self.encoder_q, momentum)
-        return query, ranks.gather(self.key(second))
+        return query, self.keys(self.key, batch.views[1], generator)
+
+    @torch.no_grad()
+    def keys(
+        self, encode: Callable[[Tensor], Tensor], images: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Give what `encode` makes of the whole batch, shuffled among processes where asked for."""
+        if self._shuffle and ranks.count() > 1:
+            return ranks.gather_shuffled(encode, images, generator)
+        return ranks.gather(encode(images))
 
     def negatives(self) -> Float[Tensor, "r d"]:
         """Keys in the queue, one a row; a copy, since the queue moves on before the gradient."""

@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pauc_train import ranks
 from pauc_train.config import Config
+from pauc_train.contrast import ContrastConfig
 from pauc_train.method import Terms, Training
 
 __all__ = ["SynchronisedNorm", "prepared", "shared"]
@@ -18,7 +19,7 @@ __all__ = ["SynchronisedNorm", "prepared", "shared"]
 
 def prepared(training: Training, config: Config, device: torch.device) -> Training:
     """Put a method's networks on the device, as the configuration says, ready to train."""
-    if ranks.count() > 1:
+    if ranks.count() > 1 and not _shuffled(config):
         _synchronise(training, device)
     training.to(device)
     if config.channels_last:
@@ -31,14 +32,20 @@ def prepared(training: Training, config: Config, device: torch.device) -> Traini
     return training.train()
 
 
-def shared(training: Training) -> Callable[..., Terms]:
+def shared(training: Training, config: Config) -> Callable[..., Terms]:
     """Share gradients among processes, which have equal weights from the start."""
     if ranks.count() == 1:
         return training
-    # buffers stay equal by themselves: all that fills them was gathered, or is synchronised
+    # buffers stay equal by themselves: all that fills them was gathered, or is synchronised; batch
+    # statistics that are not are those of the first process, as in MoCo
     with warnings.catch_warnings():  # torch 2.13 has another name for it, 2.6 has not
         warnings.simplefilter("ignore", FutureWarning)
-        return DistributedDataParallel(training, broadcast_buffers=False)
+        return DistributedDataParallel(training, broadcast_buffers=_shuffled(config))
+
+
+def _shuffled(config: Config) -> bool:
+    """Whether keys are shuffled among processes, each with batch statistics of its own."""
+    return isinstance(config, ContrastConfig) and config.batch_norm == "shuffled"
 
 
 def _in_bfloat16(forward: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:

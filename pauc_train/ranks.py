@@ -5,13 +5,14 @@ respect to its own share only; summed over processes that is the gradient of one
 whole batch. Nothing here is random.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["add", "agreed", "count", "gather", "mine", "rank", "share"]
+__all__ = ["add", "agreed", "count", "gather", "gather_shuffled", "mine", "rank", "share"]
 
 
 def count() -> int:
@@ -48,6 +49,27 @@ def gather(x: Tensor) -> Tensor:
         return x
     gathered: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]
     return gathered
+
+
+def gather_shuffled(
+    function: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Rows that `function` gives of all processes' x, each process doing a random share of them.
+
+    In the order of `gather`, without gradient. Keys are encoded so in MoCo (section 3.3): batch
+    statistics of other images than the query's tell nothing of which key is its own. `generator`
+    must be in one state everywhere.
+
+    >>> gather_shuffled(lambda x: 2 * x, torch.arange(3.0), torch.Generator())
+    tensor([0., 2., 4.])
+    """
+    everyone = gather(x.detach())
+    order = torch.randperm(len(everyone), generator=generator).to(x.device)
+    with torch.no_grad():
+        rows = gather(function(everyone[order[share(len(everyone))]]))
+    back = torch.empty_like(rows)
+    back[order] = rows
+    return back
 
 
 def add(x: Tensor) -> Tensor:

@@ -5,13 +5,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from nemd_toolkit.measures.intervals import Error, Interval, error_of_mean, interval_around
+from nemd_toolkit.measures.intervals import (
+    LEAST,
+    Error,
+    Interval,
+    error_of_mean,
+    interval_around,
+)
 from nemd_toolkit.measures.pair_table import PairTable
 
 __all__ = ["error_over_runs", "mean_over_runs"]
 
 Columns = Sequence[Float[np.ndarray, " _"]]
-_LEAST_COMMON = 0.5  # of a run's pairs; with fewer the runs are compared as wholes
+_LEAST_COMMON = 0.1  # of a run's pairs; with fewer the runs are compared as wholes
 _ALIKE = 0.5  # of the mean excess: nearer pairs are pieces of one group
 
 
@@ -30,10 +36,12 @@ def error_over_runs(columns: Columns, tables: Sequence[PairTable]) -> Error:
     Prototypes are numbered alike in all runs (matching.py), so the means over runs of the pairs
     that all of them measured are taken as one table, and its prototypes are resampled: where runs
     find the same groups, that is the variance of one run, and where each finds others, a part of
-    it. Where fewer than half of the pairs are common, see `_of_whole_runs`.
+    it. A mean of more pairs than the common ones is known no less well. Where hardly any are
+    common, see `_of_whole_runs`.
     """
     common = _common(tables)
-    if len(common) < _LEAST_COMMON * max(len(table.pairs) for table in tables):
+    few = _LEAST_COMMON * max(len(table.pairs) for table in tables)
+    if len(common) < few or len(np.unique(common)) < LEAST:
         return _of_whole_runs(columns, tables)
     values = _averaged(columns, tables, common)
     return error_of_mean(values, common, _alike(tables, common))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -20,11 +20,12 @@ __all__ = ["matched"]
 _MOST = 2_000  # prototypes: an assignment takes a second here, and grows with the cube
 
 
-def matched(runs: Sequence[Members]) -> tuple[Members, ...]:
+def matched(runs: Sequence[Members], least: int = 1) -> tuple[Members, ...]:
     """Renumber the prototypes of every run after the first: those with like directions are one.
 
     Directions are means of members; the sum of cosines is the largest that one-to-one pairs have
-    (an assignment problem). More than 2,000 prototypes are left as they are.
+    (an assignment problem), after as many as possible of those with `least` members have found each
+    other. More than 2,000 prototypes are left as they are.
 
     >>> points = torch.eye(2)
     >>> rows = (torch.tensor([0]), torch.tensor([1]))
@@ -35,12 +36,19 @@ def matched(runs: Sequence[Members]) -> tuple[Members, ...]:
     """
     if not runs or len(runs[0].rows) > _MOST:
         return tuple(runs)
-    wanted = _directions(runs[0])
+    wanted, enough = _directions(runs[0]), _holds(runs[0], least)
+    first = 2.0 * len(wanted) + 1  # more than all cosines together can win
     found = [runs[0]]
     for run in runs[1:]:
-        _, place = linear_sum_assignment((wanted @ _directions(run).T).numpy(), maximize=True)
+        both = enough[:, None] & _holds(run, least)
+        likeness = wanted @ _directions(run).T + first * both
+        _, place = linear_sum_assignment(likeness.numpy(), maximize=True)
         found.append(replace(run, rows=tuple(run.rows[p] for p in place)))
     return tuple(found)
+
+
+def _holds(run: Members, least: int) -> Bool[Tensor, " k"]:
+    return torch.tensor([len(rows) >= least for rows in run.rows])
 
 
 def _directions(run: Members) -> Float[Tensor, "k d"]:

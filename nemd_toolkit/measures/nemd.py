@@ -145,7 +145,8 @@ def measure_nemd(trial: Trial, seed: int, *, n: int, max_pairs: int = MAX_PAIRS)
     """Measure NEMD of what was prepared, with n points per half cloud, as `nemd` does."""
     if min(n, max_pairs) < 1:
         raise InputError(f"NEMD: expected n and max_pairs of at least 1, got {n} and {max_pairs}")
-    tables = [measure_pairs(draw_clouds(run, n, seed=seed), max_pairs, seed) for run in trial.runs]
+    runs = matched(trial.runs, 2 * n)
+    tables = [measure_pairs(draw_clouds(run, n, seed=seed), max_pairs, seed) for run in runs]
     shown = tables[0]
     if trial.prototypes.source == "k-means":
         clouds = draw_clouds(members_of(trial.prototypes), n, seed=seed)
@@ -230,4 +231,5 @@ def _anchor(null: Sequence[Members], n: int, seed: int, max_pairs: int) -> list[
     depends on n (the raw anchor does, and is then left out).
     """
     n = min(n, _afforded(null))
-    return [measure_pairs(draw_clouds(run, n, seed=seed), max_pairs, seed + 1) for run in null]
+    runs = matched(null, 2 * n)
+    return [measure_pairs(draw_clouds(run, n, seed=seed), max_pairs, seed + 1) for run in runs]

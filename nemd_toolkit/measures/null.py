@@ -14,7 +14,6 @@ from torch import Tensor
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.measures.covariance import covariance_around
 from nemd_toolkit.measures.held_out import Members, cross_fitted, members_of
-from nemd_toolkit.measures.matching import matched
 from nemd_toolkit.prototypes import Prototypes, prototypes_from_vectors
 
 __all__ = ["spectrum_null", "uniform_null", "uniform_points"]
@@ -49,7 +48,7 @@ def _points(count: int, dim: int, seed: int) -> Embeddings:
 
 @lru_cache(maxsize=4)
 def _cross_fitted(count: int, dim: int, k: int, seed: int) -> tuple[Members, ...]:
-    return matched(cross_fitted(_points(count, dim, seed), k, seed=seed))
+    return cross_fitted(_points(count, dim, seed), k, seed=seed)
 
 
 def spectrum_null(prototypes: Prototypes, *, seed: int) -> tuple[Members, ...]:

@@ -116,15 +116,20 @@ class CldTraining(MomentumContrast):
             head=config.head,
             dim=config.embedding_dim,
         )
-        super().__init__(CldEncoder(shape), queue_size=config.queue_size, generator=setup.generator)
+        super().__init__(
+            CldEncoder(shape),
+            queue_size=config.queue_size,
+            generator=setup.generator,
+            shuffle=config.batch_norm == "shuffled",
+        )
         self.config = config
 
-    def loss(self, batch: Batch, _: torch.Generator) -> Terms:
+    def loss(self, batch: Batch, generator: torch.Generator) -> Terms:
         """Two queries against one key, and groups of the two."""
         config = self.config
         (query, group), (query2, group2) = (self._both(batch.views[i]) for i in (0, 2))
         follow(self.encoder_k, self.encoder_q, config.key_momentum)
-        key, queue = ranks.gather(self.key(batch.views[1])), self.negatives()
+        key, queue = self.keys(self.key, batch.views[1], generator), self.negatives()
         instance = [
             info_nce(q, key, queue, temperature=config.temperature) for q in (query, query2)
         ]

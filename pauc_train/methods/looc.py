@@ -9,6 +9,7 @@ and colour (ours).
 
 import copy
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -114,7 +115,10 @@ class LoocTraining(MomentumContrast):
             dim=config.embedding_dim,
         )
         super().__init__(
-            LoocEncoder(shape), queue_size=config.queue_size, generator=setup.generator
+            LoocEncoder(shape),
+            queue_size=config.queue_size,
+            generator=setup.generator,
+            shuffle=config.batch_norm == "shuffled",
         )
         self.config = config
         drawn = torch.randn(
@@ -122,14 +126,14 @@ class LoocTraining(MomentumContrast):
         )
         self.queue = F.normalize(drawn, dim=1).flatten(0, 1)  # (s·d, r), unit in each space
 
-    def loss(self, batch: Batch, _: torch.Generator) -> Terms:
+    def loss(self, batch: Batch, generator: torch.Generator) -> Terms:
         """One query, a key for each space."""
         config = self.config
         query_view, *key_views = batch.views[0].chunk(1 + _SPACES, dim=2)
         query = ranks.gather(self._spaces(self.encoder_q, query_view))
         follow(self.encoder_k, self.encoder_q, config.key_momentum)
-        with torch.no_grad():
-            found = [ranks.gather(self._spaces(self.encoder_k, view)) for view in key_views]
+        encode = partial(self._spaces, self.encoder_k)
+        found = [self.keys(encode, view, generator) for view in key_views]
         keys = torch.stack(found, dim=2)  # (b, s, v, d)
         queue = self.negatives().unflatten(1, (_SPACES, -1))
         losses = leave_one_out(query, keys, queue, config.temperature)

@@ -94,14 +94,17 @@ class MochiTraining(MomentumContrast):
     def __init__(self, setup: Setup[MochiConfig]) -> None:
         config = setup.config
         super().__init__(
-            setup.encoder(config.head), queue_size=config.queue_size, generator=setup.generator
+            setup.encoder(config.head),
+            queue_size=config.queue_size,
+            generator=setup.generator,
+            shuffle=config.batch_norm == "shuffled",
         )
         self.config = config
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Terms:
         """InfoNCE; the key encoder follows first and the queue moves on, as in MoCo."""
         config = self.config
-        query, key = self.pair(batch.views[0], batch.views[1], config.key_momentum)
+        query, key = self.pair(batch, config.key_momentum, generator)
         queue = self.negatives()
         mixing = batch.epoch >= config.mixing_warmup_epochs
         own = mixtures(

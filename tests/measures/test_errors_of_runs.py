@@ -7,7 +7,7 @@ import torch
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.measures.clouds import draw_clouds
 from nemd_toolkit.measures.errors_of_runs import error_over_runs
-from nemd_toolkit.measures.held_out import cross_fitted, members_of
+from nemd_toolkit.measures.held_out import Members, cross_fitted, members_of
 from nemd_toolkit.measures.intervals import error_of_mean
 from nemd_toolkit.measures.matching import matched
 from nemd_toolkit.measures.pair_table import measure_pairs
@@ -50,7 +50,7 @@ def test_error_of_runs_keeps_what_they_share_and_averages_what_they_do_not(table
 def test_runs_that_share_few_pairs_are_compared_as_wholes(table):
     rng = np.random.default_rng(0)
     pairs = all_pairs(40)
-    some = [pairs[np.sort(rng.permutation(780)[:200])] for _ in range(4)]
+    some = [pairs[np.sort(rng.permutation(780)[:300])] for _ in range(4)]  # 2 % in all
     tables = [tables_of(table, mine)[0] for mine in some]
     columns = [rng.normal(size=40)[mine].mean(1) for mine in some]
     own = np.mean([error_of_mean(c, p).variance for c, p in zip(columns, some, strict=True)])
@@ -110,3 +110,12 @@ def test_runs_are_numbered_alike():
         assert sorted(map(len, before.rows)) == sorted(map(len, after.rows))
     nothing = replace(runs[1], rows=(*runs[1].rows[:-1], torch.tensor([], dtype=torch.long)))
     assert [len(rows) for rows in matched([runs[0], nothing])[1].rows].count(0) == 1
+
+
+def test_large_prototypes_find_each_other_first():
+    """By directions alone run 2's first, which is small, would be run 1's first."""
+    points = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
+    rows = [torch.tensor([0, 0]), torch.tensor([2])], [torch.tensor([1]), torch.tensor([3, 3])]
+    runs = [Members(points=points, rows=tuple(own)) for own in rows]
+    assert [len(found) for found in matched(runs)[1].rows] == [1, 2]
+    assert [len(found) for found in matched(runs, least=2)[1].rows] == [2, 1]

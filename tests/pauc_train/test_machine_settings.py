@@ -26,7 +26,7 @@ def short(tiny):
     "setting",
     [
         {"precision": "bfloat16"},
-        {"channels_last": True},
+        {"channels_last": False},
         {"accumulate": 2},
         {"optimizer": "adamw", "learning_rate": 1e-3},
         {"optimizer": "lars", "learning_rate": 1.0, "rate_warmup_epochs": 1},
