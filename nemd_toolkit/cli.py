@@ -20,9 +20,11 @@ from nemd_toolkit.cli_options import (
     FailOn,
     Ignore,
     Json,
+    JUnit,
     Labels,
     Layer,
     Layout,
+    Markdown,
     Out,
     Prototypes,
     Quiet,
@@ -70,6 +72,8 @@ def analyze_command(
     ignore: Ignore = None,
     baseline: Against = None,
     fail_on: FailOn = None,
+    junit: JUnit = None,
+    markdown: Markdown = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -87,6 +91,7 @@ def analyze_command(
     """
     from nemd_toolkit.findings import parse_codes
     from nemd_toolkit.gate import exit_code, parse_gate, require_counted
+    from nemd_toolkit.gate_files import write_gate_files
 
     gate = parse_gate(fail_on)
     ignored = () if ignore is None else parse_codes(ignore, "--ignore")
@@ -96,6 +101,7 @@ def analyze_command(
     with show_progress(not quiet):
         found = _analyze(source, data, labels, prototypes, layer, split, seed, device, **options)
         page = found.write(out or Path(f"nemd-{source.stem}"))
+    write_gate_files([(source.name, found)], gate, junit, markdown)
     if as_json:
         typer.echo(found.to_json(), nl=False)
     elif not quiet:
@@ -119,6 +125,8 @@ def compare_command(
     device: Device = "cpu",
     cache: Cache = None,
     fail_on: FailOn = None,
+    junit: JUnit = None,
+    markdown: Markdown = None,
     quiet: Quiet = False,
 ) -> None:
     """Analyse several runs and set them side by side in one page and one table.
@@ -126,6 +134,7 @@ def compare_command(
     Example: nemd compare moco/last.pt pcl/last.pt --data digits
     """
     from nemd_toolkit.gate import exit_code, parse_gate
+    from nemd_toolkit.gate_files import write_gate_files
     from nemd_toolkit.report.comparison import write_comparison
     from nemd_toolkit.report.naming import run_names
     from nemd_toolkit.report.text import comparison_lines
@@ -148,6 +157,7 @@ def compare_command(
             name: found.write(folder / name).relative_to(folder).as_posix() for name, found in runs
         }
         page = write_comparison(runs, folder, links=links)
+    write_gate_files(runs, gate, junit, markdown)
     if not quiet:
         _print_lines([*comparison_lines(runs), "", f"Comparison: {page}"])
     raise typer.Exit(exit_code([found for _, found in runs], gate))

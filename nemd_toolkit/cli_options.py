@@ -15,10 +15,12 @@ __all__ = [
     "Encoder",
     "FailOn",
     "Ignore",
+    "JUnit",
     "Json",
     "Labels",
     "Layer",
     "Layout",
+    "Markdown",
     "Out",
     "Prototypes",
     "Quiet",
@@ -81,6 +83,18 @@ Cache = Annotated[
 FailOn = Annotated[
     str | None,
     typer.Option(help="Exit with 1 on: issue, warning, or codes such as NEMD002,NEMD006."),
+]
+JUnit = Annotated[
+    Path | None,
+    typer.Option(
+        "--junit", metavar="FILE", help="JUnit XML of the checks; --fail-on says what fails."
+    ),
+]
+Markdown = Annotated[
+    Path | None,
+    typer.Option(
+        "--markdown", metavar="FILE", help='Summary for GitHub, such as "$GITHUB_STEP_SUMMARY".'
+    ),
 ]
 Ignore = Annotated[
     str | None,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.findings import CHECKS
+from nemd_toolkit.findings import CHECKS, Finding
 from nemd_toolkit.report.analysis import Analysis
 
 __all__ = [
@@ -11,7 +11,9 @@ __all__ = [
     "INCONCLUSIVE",
     "PASSED",
     "WRONG_USE",
+    "cannot_tell",
     "exit_code",
+    "fails",
     "parse_gate",
     "require_counted",
 ]
@@ -57,24 +59,26 @@ def exit_code(analyses: Sequence[Analysis], gate: Sequence[str]) -> int:
     """
     if not gate:
         return PASSED
-    if any(_fails(analysis, gate) for analysis in analyses):
+    if any(fails(finding, gate) for analysis in analyses for finding in analysis.findings):
         return FAILED
-    if any(_cannot_tell(analysis, gate) for analysis in analyses):
+    if any(analysis.verdict.state == "inconclusive" for analysis in analyses):
+        return INCONCLUSIVE
+    if any(cannot_tell(finding, gate) for analysis in analyses for finding in analysis.findings):
         return INCONCLUSIVE
     return PASSED
 
 
-def _cannot_tell(analysis: Analysis, gate: Sequence[str]) -> bool:
-    skipped = {f.about.code for f in analysis.findings if f.status == "not_applicable"}
-    return analysis.verdict.state == "inconclusive" or not skipped.isdisjoint(gate)
-
-
-def _fails(analysis: Analysis, gate: Sequence[str]) -> bool:
-    issues = [f.about for f in analysis.findings if f.status == "issue"]
-    collapsed = any(entry.kind == "collapse" for entry in issues)
-    warned = any(f.status == "warning" for f in analysis.findings)
+def fails(finding: Finding, gate: Sequence[str]) -> bool:
+    """Whether this finding alone fails the gate."""
+    about, issue = finding.about, finding.status == "issue"
+    collapse = issue and about.kind == "collapse"
     return (
-        ("issue" in gate and collapsed)
-        or ("warning" in gate and (collapsed or warned))
-        or any(entry.code in gate for entry in issues)
+        (collapse and ("issue" in gate or "warning" in gate))
+        or (finding.status == "warning" and "warning" in gate)
+        or (issue and about.code in gate)
     )
+
+
+def cannot_tell(finding: Finding, gate: Sequence[str]) -> bool:
+    """Whether the gate asks for this finding by its code, and it was not applicable."""
+    return finding.status == "not_applicable" and finding.about.code in gate
