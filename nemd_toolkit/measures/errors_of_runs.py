@@ -22,23 +22,30 @@ _ALIKE = 0.5  # of the mean excess: nearer pairs are pieces of one group
 
 
 def mean_over_runs(
-    tables: Sequence[PairTable], column: Callable[[PairTable], Float[np.ndarray, " _"]]
+    tables: Sequence[PairTable],
+    column: Callable[[PairTable], Float[np.ndarray, " _"]],
+    *,
+    matched: bool = True,
 ) -> Interval:
-    """Mean over runs and pairs, with its 95 % interval."""
+    """Mean over runs and pairs, with its 95 % interval; `matched` as in `error_over_runs`."""
     columns = [column(table) for table in tables]
     value = float(np.mean([c.mean() for c in columns]))
-    return interval_around(value, error_over_runs(columns, tables))
+    return interval_around(value, error_over_runs(columns, tables, matched=matched))
 
 
-def error_over_runs(columns: Columns, tables: Sequence[PairTable]) -> Error:
+def error_over_runs(
+    columns: Columns, tables: Sequence[PairTable], *, matched: bool = True
+) -> Error:
     """Error of the mean over runs, under new prototypes and new runs.
 
-    Prototypes are numbered alike in all runs (matching.py), so the means over runs of the pairs
-    that all of them measured are taken as one table, and its prototypes are resampled: where runs
-    find the same groups, that is the variance of one run, and where each finds others, a part of
-    it. A mean of more pairs than the common ones is known no less well. Where hardly any are
-    common, see `_of_whole_runs`.
+    Where prototypes are numbered alike in all runs (`matched`, see matching.py), the means over
+    runs of the pairs that all of them measured are taken as one table, and its prototypes are
+    resampled: where runs find the same groups, that is the variance of one run, and where each
+    finds others, a part of it. A mean of more pairs than the common ones is known no less well.
+    Where hardly any are common, or numbers mean nothing, see `_of_whole_runs`.
     """
+    if len(tables) > 1 and not matched:
+        return _of_whole_runs(columns, tables)
     common = _common(tables)
     few = _LEAST_COMMON * max(len(table.pairs) for table in tables)
     if len(common) < few or len(np.unique(common)) < LEAST:

@@ -15,9 +15,9 @@ from torch import Tensor
 from nemd_toolkit.measures.held_out import Members
 from nemd_toolkit.sphere import mean_direction
 
-__all__ = ["matched"]
+__all__ = ["MOST_MATCHED", "matched"]
 
-_MOST = 2_000  # prototypes: an assignment takes a second here, and grows with the cube
+MOST_MATCHED = 2_000  # prototypes: an assignment takes a second here, and grows with the cube
 
 
 def matched(runs: Sequence[Members], least: int = 1) -> tuple[Members, ...]:
@@ -34,7 +34,7 @@ def matched(runs: Sequence[Members], least: int = 1) -> tuple[Members, ...]:
     >>> [int(found[0]) for found in second.rows]
     [0, 1]
     """
-    if not runs or len(runs[0].rows) > _MOST:
+    if not runs or len(runs[0].rows) > MOST_MATCHED:
         return tuple(runs)
     wanted, enough = _directions(runs[0]), _holds(runs[0], least)
     first = 2.0 * len(wanted) + 1  # more than all cosines together can win

@@ -23,7 +23,7 @@ from nemd_toolkit.measures.clouds import common_size, draw_clouds
 from nemd_toolkit.measures.errors_of_runs import error_over_runs, mean_over_runs
 from nemd_toolkit.measures.held_out import Members, TooFewSamples, cross_fitted, members_of
 from nemd_toolkit.measures.intervals import Error, Interval, interval_around, joined
-from nemd_toolkit.measures.matching import matched
+from nemd_toolkit.measures.matching import MOST_MATCHED, matched
 from nemd_toolkit.measures.null import spectrum_null, uniform_null
 from nemd_toolkit.measures.pair_table import PairTable, measure_pairs
 from nemd_toolkit.measures.permutation import permutation_p_value
@@ -104,7 +104,7 @@ def prepare(prototypes: Prototypes, seed: int, *, splits: int = SPLITS) -> Trial
     runs: tuple[Members, ...] = (members_of(prototypes),)
     if prototypes.source == "k-means":
         splits = 1 if _takes_minutes(prototypes) else splits
-        runs = matched(cross_fitted(prototypes.embeddings, prototypes.k, seed=seed, splits=splits))
+        runs = cross_fitted(prototypes.embeddings, prototypes.k, seed=seed, splits=splits)
     return Trial(prototypes=prototypes, runs=runs, null=uniform_null(prototypes, seed=seed))
 
 
@@ -155,12 +155,13 @@ def measure_nemd(trial: Trial, seed: int, *, n: int, max_pairs: int = MAX_PAIRS)
     excess = np.array([table.excess.mean() for table in tables])
     low = float(np.mean([table.excess.mean() for table in uniform]))
     high = float(np.mean([table.chord.mean() for table in tables]))
-    score, missing = _score(tables, uniform, low, high)
+    alike = trial.prototypes.k <= MOST_MATCHED  # numbers in the runs
+    score, missing = _score(tables, uniform, low, high, alike)
     held = _afforded(trial.null) >= n
     return Nemd(
-        raw=mean_over_runs(tables, lambda table: table.raw),
-        excess=mean_over_runs(tables, lambda table: table.excess),
-        energy=mean_over_runs(tables, lambda table: table.energy),
+        raw=mean_over_runs(tables, lambda table: table.raw, matched=alike),
+        excess=mean_over_runs(tables, lambda table: table.excess, matched=alike),
+        energy=mean_over_runs(tables, lambda table: table.energy, matched=alike),
         score=score,
         score_missing=missing,
         n=n,
@@ -183,7 +184,11 @@ def _takes_minutes(prototypes: Prototypes) -> bool:
 
 
 def _score(
-    tables: Sequence[PairTable], uniform: Sequence[PairTable], low: float, high: float
+    tables: Sequence[PairTable],
+    uniform: Sequence[PairTable],
+    low: float,
+    high: float,
+    alike: bool,
 ) -> tuple[Interval | None, str | None]:
     """Place the excess between its anchors, or say why not.
 
@@ -203,8 +208,10 @@ def _score(
             f"not: they are {measured:.3g} apart, and the directions {high:.3g}"
         )
     value = (measured - low) / (high - low)
-    own = error_over_runs([table.excess - value * table.chord for table in tables], tables)
-    anchor = error_over_runs([(1 - value) * table.excess for table in uniform], uniform)
+    columns = [table.excess - value * table.chord for table in tables]
+    own = error_over_runs(columns, tables, matched=alike)
+    columns = [(1 - value) * table.excess for table in uniform]
+    anchor = error_over_runs(columns, uniform, matched=alike)
     both = joined([own, anchor])
     error = Error(variance=both.variance / (high - low) ** 2, freedom=both.freedom)
     return interval_around(value, error), None

@@ -59,6 +59,21 @@ def test_runs_that_share_few_pairs_are_compared_as_wholes(table):
     assert error_over_runs(columns, tables).variance == pytest.approx(wanted)
 
 
+def test_runs_whose_numbers_mean_nothing_are_compared_as_wholes(table):
+    """The same levels in another order: shared luck, which matching by number would average out."""
+    rng = np.random.default_rng(0)
+    pairs = all_pairs(30)
+    tables = tables_of(table, pairs)
+    estimates, values = [], []
+    for _ in range(300):
+        levels = rng.normal(size=30)
+        columns = [levels[rng.permutation(30)][pairs].mean(1) for _ in range(4)]
+        estimates.append(error_over_runs(columns, tables, matched=False).variance)
+        values.append(np.mean(columns))
+    assert np.mean(estimates) / np.var(values) == pytest.approx(1, abs=0.2)
+    assert error_over_runs(columns, tables).variance < 0.5 * np.var(values)
+
+
 def test_numbers_of_pairs_may_stand_in_any_order(table):
     rng = np.random.default_rng(0)
     pairs = all_pairs(12)
