@@ -1,8 +1,9 @@
-"""Fills the page of findings with the checks' own words, and with examples computed here."""
+"""Fills pages with the checks' and figures' own words, and with examples computed here."""
 
 import html
 import re
 import sys
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from math import log
@@ -13,11 +14,13 @@ sys.path.append(str(Path(__file__).parents[1]))  # for `tests`
 
 import nemd_toolkit as nt
 from nemd_toolkit.checkpoints import LoggedLoss, TrainingLog
+from nemd_toolkit.figures.saving import png_bytes
 from nemd_toolkit.findings import CHECKS, Finding, judge
 from nemd_toolkit.measures import measure
+from nemd_toolkit.report.gallery import Picture, gallery
 from tests import worlds
 
-_PLACE = "<!-- findings -->"
+_FINDINGS, _FIGURES = "<!-- findings -->", "<!-- figures -->"
 _WORLDS = (
     ("healthy", 0.0),
     *(
@@ -40,8 +43,11 @@ _STATUSES = ("issue", "warning", "passed", "not_applicable")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the findings in their place (mkdocs calls this for every page)."""
-    return markdown.replace(_PLACE, _findings()) if _PLACE in markdown else markdown
+    """Put what is computed in its place (mkdocs calls this for every page)."""
+    for place, made in ((_FINDINGS, _findings), (_FIGURES, _figures)):
+        if place in markdown:
+            markdown = markdown.replace(place, made())
+    return markdown
 
 
 def _judged() -> Iterator[tuple[str, Sequence[Finding]]]:
@@ -76,6 +82,25 @@ def _findings() -> str:
             examples.setdefault((finding.about.code, finding.status), (name, finding))
     entries = sorted((entry for entry, _ in CHECKS), key=lambda entry: entry.code)
     return "\n".join(line for entry in entries for line in _section(entry, examples))
+
+
+@lru_cache(maxsize=1)
+def _figures() -> str:
+    galleries = []
+    for spread in (0.9, 0.2):
+        rows, labels = worlds.clusters(1500, 32, 15, spread)
+        galleries.append(gallery(nt.analyze(rows, labels=labels, prototypes=[15, 8])))
+    lines = []
+    for healthy, ill in zip(*galleries, strict=True):
+        title = healthy.title.partition(" (")[0]
+        lines += [f"## {title}", "", _text(healthy.reading), "", "| ordinary | drawn together |"]
+        lines += ["| --- | --- |", f"| {_image(healthy)} | {_image(ill)} |", ""]
+    return "\n".join(lines)
+
+
+def _image(picture: Picture) -> str:
+    data = b64encode(png_bytes(picture.figure)).decode()
+    return f'<img alt="{html.escape(picture.alt)}" src="data:image/png;base64,{data}">'
 
 
 def _section(entry: Any, examples: dict[tuple[str, str], tuple[str, Finding]]) -> list[str]:

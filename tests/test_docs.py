@@ -50,3 +50,10 @@ def test_examples_in_docstrings_are_code(site):
     text = (site / "python" / "index.html").read_text(encoding="utf-8")
     assert "<blockquote>" not in text
     assert text.count('class="gp"') > 20  # prompts
+
+
+def test_every_figure_of_a_report_is_shown_and_told(site):
+    text = (site / "figures" / "index.html").read_text(encoding="utf-8")
+    images = re.findall(r'<img alt="([^"]+)" src="data:image/png;base64,', text)
+    assert len(images) == 2 * text.count("<h2") >= 16
+    assert all(len(alt) > 20 for alt in images)
