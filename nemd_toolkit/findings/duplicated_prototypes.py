@@ -12,13 +12,15 @@ ABOUT = About(
     kind="collapse",
     meaning="Distinct prototypes point the same way, so fewer are in effect than were asked for "
     "(partial prototype collapse). NEMD is low for such pairs and hides it. Where k-means "
-    "or labels made the prototypes it says that there are fewer groups, and is a warning.",
-    fires="more than a tenth of the used prototypes repeat another within cosine distance 0.025; "
-    "the report gives the curve over ε",
+    "or labels made the prototypes it says that there are fewer groups, and is a warning; and so "
+    "it is where as many uniform directions in as few dimensions repeat one another alike.",
+    fires="more than a tenth of the used prototypes repeat another within cosine distance 0.025 "
+    "(of a model's own, a tenth more than uniform ones); the report gives the curve over ε",
     remedy="Ask for fewer prototypes; add KoLeo on the prototypes; freeze prototypes for the first "
     "epochs (SwAV); update prototypes apart from the encoder.",
 )
 
+_SHOWN = 0.005  # a share by chance from which the message tells it
 _STATUSES: tuple[Status, ...] = ("passed", "warning", "issue")
 
 
@@ -31,18 +33,26 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
             about=ABOUT,
             status="not_applicable",
             message="only one prototype has members, so none can repeat another",
-            measured={"share": None},
+            measured={"share": None, "uniform_share": None},
             threshold=thresholds,
         )
     worst = max(several, key=lambda c: (_STATUSES.index(_status(c, limits)), _repeated(c, limits)))
     share, status = _repeated(worst, limits), _status(worst, limits)
-    fired = ": more prototypes than groups" if status == "warning" else ""
+    null = _by_chance(worst, limits)
+    fired = f" (as many uniform ones: {null:.0%})" if null and null > _SHOWN else ""
+    if status == "warning" and worst.source != "own":
+        fired = ": more prototypes than groups"
     return Finding(
         about=ABOUT,
         status=status,
         message=f"{share:.0%} of {_counted(worst)} prototypes (K={worst.k}, {worst.source}) "
         f"repeat another within cosine distance {limits.duplicate_epsilon:g}{fired}",
-        measured={"share": share, "used": worst.usage.used, "k": worst.k},
+        measured={
+            "share": share,
+            "uniform_share": null,
+            "used": worst.usage.used,
+            "k": worst.k,
+        },
         threshold=thresholds,
     )
 
@@ -57,9 +67,16 @@ def _counted(clustering: ClusteringMeasures) -> int:
 
 
 def _status(clustering: ClusteringMeasures, limits: Thresholds) -> Status:
-    if _repeated(clustering, limits) <= limits.duplicate_share:
+    share, null = _repeated(clustering, limits), _by_chance(clustering, limits)
+    if share <= limits.duplicate_share:
         return "passed"
-    return "issue" if clustering.source == "own" else "warning"
+    return "warning" if null is None or share <= null + limits.duplicate_share else "issue"
+
+
+def _by_chance(clustering: ClusteringMeasures, limits: Thresholds) -> float | None:
+    """Share of as many uniform directions; None for prototypes that are not a model's own."""
+    curve = clustering.spread.uniform_duplicates
+    return None if curve is None else dict(curve)[limits.duplicate_epsilon]
 
 
 def _repeated(clustering: ClusteringMeasures, limits: Thresholds) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.formulas import concentration, rescale_concentration
 from nemd_toolkit.measures.duplicates import DuplicateCurve
+from nemd_toolkit.measures.vector_pairs import uniform_repeats
 from nemd_toolkit.prototypes import Prototypes
 
 __all__ = ["Spread", "duplicate_curve", "measure_spread"]
@@ -36,6 +37,8 @@ class Spread:
     # (ε, share of prototypes that repeat another): a model's own vectors, all of them, since a copy
     # gets no members; else the members' mean directions of used prototypes
     duplicates: tuple[tuple[float, float], ...]
+    # the same of as many uniform directions; None where prototypes are not the model's own
+    uniform_duplicates: tuple[tuple[float, float], ...] | None
 
     @property
     def mean_resultant(self) -> float:
@@ -52,8 +55,8 @@ class Spread:
         return p, q, float(self.nearest_distance[place])
 
 
-def measure_spread(prototypes: Prototypes) -> Spread:
-    """Measure each used prototype by its members and by its neighbours.
+def measure_spread(prototypes: Prototypes, *, seed: int = 0) -> Spread:
+    """Measure each used prototype by its members and by its neighbours; `seed` is that of the null.
 
     Resultant R = ‖mean of members‖ in [0, 1], 1 = a point (Mardia & Jupp 2000, directional
     statistics); Z members of the uniform law have about 1/√Z. Concentration and φ are PCL's, see
@@ -78,8 +81,10 @@ def measure_spread(prototypes: Prototypes) -> Spread:
     nearest, duplicates = _neighbours(directions)
     # 1 − cosine of unit rows, from differences: near-duplicates would have no digits left
     distances = (directions - directions[nearest]).square().sum(1) / 2
+    null = None
     if prototypes.source == "own":
         duplicates = duplicate_curve(prototypes.vectors.double())
+        null = uniform_repeats(prototypes.k, prototypes.vectors.shape[1], seed=seed)
     return Spread(
         which=which.numpy(),
         sizes=prototypes.sizes[which].numpy(),
@@ -90,6 +95,7 @@ def measure_spread(prototypes: Prototypes) -> Spread:
         nearest=which[nearest].numpy(),
         nearest_distance=distances.clamp_max(2.0).numpy(),
         duplicates=duplicates,
+        uniform_duplicates=null,
     )
 
 

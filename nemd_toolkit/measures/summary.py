@@ -174,7 +174,7 @@ def _measure_clustering(
         nemd=found if isinstance(found, Nemd) else None,
         nemd_missing=None if isinstance(found, Nemd) else str(found),
         usage=measure_usage(prototypes, seed=seed),
-        spread=measure_spread(prototypes),
+        spread=measure_spread(prototypes, seed=seed),
         geometry=measure_prototypes(prototypes),
         agreement=measure_label_agreement(prototypes),
     )

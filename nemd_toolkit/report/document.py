@@ -220,7 +220,8 @@ def _clustering(c: ClusteringMeasures) -> dict[str, Any]:
             "mean_concentration": float(c.spread.concentrations.mean()),
             "phi": _phi(c.spread),
             "nearest_pair": _nearest_pair(c.spread),
-            "duplicates": {f"{epsilon:g}": share for epsilon, share in c.spread.duplicates},
+            "duplicates": _curve(c.spread.duplicates),
+            "uniform_duplicates": _curve(c.spread.uniform_duplicates),
         },
         "prototype": {
             "align": c.geometry.align,
@@ -241,6 +242,10 @@ def _baseline(baseline: Baseline | None) -> dict[str, str] | None:
 
 def _agreement(a: LabelAgreement | None) -> dict[str, float] | None:
     return None if a is None else {"purity": a.purity, "chance": a.chance, "nmi": a.nmi}
+
+
+def _curve(shares: tuple[tuple[float, float], ...] | None) -> dict[str, float] | None:
+    return None if shares is None else {f"{epsilon:g}": share for epsilon, share in shares}
 
 
 def _phi(spread: Spread) -> dict[str, Any]:

@@ -213,6 +213,25 @@ def test_exact_copies_of_own_prototypes_are_duplicates_and_not_dead():
     assert findings["NEMD004"].measured["excess_share"] == pytest.approx(1 / 3, abs=1e-6)
 
 
+def test_repeats_that_uniform_directions_have_too_are_a_warning():
+    """200 directions in three dimensions cannot all be apart, 200 in 32 can."""
+    few = torch.nn.functional.normalize(worlds.noise(3000, 3), dim=1)
+    e = Embeddings(few)
+    crowded = {f.about.code: f for f in judge(measure(e, [prototypes_from_vectors(e, few[:200])]))}
+    finding = crowded["NEMD003"]
+    assert finding.measured["share"] == pytest.approx(finding.measured["uniform_share"], abs=0.1)
+    assert finding.measured["uniform_share"] > 0.3
+    assert finding.status == "warning"
+    assert "as many uniform ones" in finding.message
+    many = worlds.noise(3000, 32)
+    e = Embeddings(many)
+    own = prototypes_from_vectors(e, many[:100].repeat(2, 1))
+    copied = {f.about.code: f for f in judge(measure(e, [own]))}["NEMD003"]
+    assert copied.status == "issue"
+    assert copied.measured["uniform_share"] < 1e-3
+    assert "uniform" not in copied.message
+
+
 def test_dimensional_collapse_warns_and_needs_some_variance_and_dimensions():
     assert verdict_of(worlds.rank(6))[1]["NEMD006"].status == "warning"
     assert verdict_of(worlds.equal(500))[1]["NEMD006"].status == "not_applicable"
