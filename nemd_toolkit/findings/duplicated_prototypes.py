@@ -33,7 +33,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
             about=ABOUT,
             status="not_applicable",
             message="only one prototype has members, so none can repeat another",
-            measured={"share": None, "uniform_share": None},
+            measured={"share": None},
             threshold=thresholds,
         )
     worst = max(several, key=lambda c: (_STATUSES.index(_status(c, limits)), _repeated(c, limits)))
@@ -49,9 +49,9 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         f"repeat another within cosine distance {limits.duplicate_epsilon:g}{fired}",
         measured={
             "share": share,
-            "uniform_share": null,
             "used": worst.usage.used,
             "k": worst.k,
+            **({} if null is None else {"uniform_share": null}),
         },
         threshold=thresholds,
     )

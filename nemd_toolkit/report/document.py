@@ -65,6 +65,7 @@ def measures_part(m: Measures) -> dict[str, Any]:
       null for prototypes made of the labels and where all labels are one
     - instance.align without views of one sample; instance.corr and koleo of a single row or sample
     - of one used prototype: nearest_pair, and prototype.uniform, corr and koleo
+    - spread.uniform_duplicates of prototypes that are not the model's own
     - nemd.run_deviation of a single run; excess_spectrum and raw_uniform where their anchors could
       not be measured; permutation_p for k-means and where no prototype holds two rows
     """

@@ -96,6 +96,8 @@ def documented(m):
     if any(c.usage.used == 1 for c in m.clusterings):
         found |= {".clusterings[].spread.nearest_pair"}
         found |= {f".clusterings[].prototype.{name}" for name in ("uniform", "corr", "koleo")}
+    if any(c.source != "own" for c in m.clusterings):
+        found |= {".clusterings[].spread.uniform_duplicates"}
     anchors = ("raw_uniform", "excess_spectrum", "permutation_p", "run_deviation")
     return found | {f".clusterings[].nemd.{name}" for name in anchors}
 
