@@ -29,6 +29,11 @@ class ContrastConfig(Config):
     # in several processes: of the whole batch, or each its own and keys shuffled among them (MoCo)
     batch_norm: Literal["synchronised", "shuffled"] = "synchronised"
 
+    @property
+    def shuffles_keys(self) -> bool:
+        """Whether keys are shuffled among processes, each with batch statistics of its own."""
+        return self.batch_norm == "shuffled"
+
 
 C = TypeVar("C", bound=ContrastConfig)
 S = TypeVar("S", bound=ContrastConfig, covariant=True)
@@ -55,7 +60,7 @@ class ContrastTraining(MomentumContrast, Generic[C]):
             setup.encoder(setup.config.head),
             queue_size=setup.config.queue_size,
             generator=setup.generator,
-            shuffle=setup.config.batch_norm == "shuffled",
+            shuffle=setup.config.shuffles_keys,
         )
         self.config = setup.config
         self._terms = terms

@@ -44,8 +44,7 @@ def shared(training: Training, config: Config) -> Callable[..., Terms]:
 
 
 def _shuffled(config: Config) -> bool:
-    """Whether keys are shuffled among processes, each with batch statistics of its own."""
-    return isinstance(config, ContrastConfig) and config.batch_norm == "shuffled"
+    return isinstance(config, ContrastConfig) and config.shuffles_keys
 
 
 def _in_bfloat16(forward: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:

@@ -2,7 +2,7 @@
 
 Every process computes the loss of the whole batch from gathered outputs, and the gradient with
 respect to its own share only; summed over processes that is the gradient of one process with the
-whole batch. Nothing here is random.
+whole batch. Nothing here is random but the order of shuffled keys, from the caller's generator.
 """
 
 from collections.abc import Callable

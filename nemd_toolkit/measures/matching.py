@@ -34,7 +34,7 @@ def matched(runs: Sequence[Members], least: int = 1) -> tuple[Members, ...]:
     >>> [int(found[0]) for found in second.rows]
     [0, 1]
     """
-    if not runs or len(runs[0].rows) > MOST_MATCHED:
+    if len(runs) < 2 or len(runs[0].rows) > MOST_MATCHED:
         return tuple(runs)
     wanted, enough = _directions(runs[0]), _holds(runs[0], least)
     first = 2.0 * len(wanted) + 1  # more than all cosines together can win

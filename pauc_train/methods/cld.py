@@ -120,7 +120,7 @@ class CldTraining(MomentumContrast):
             CldEncoder(shape),
             queue_size=config.queue_size,
             generator=setup.generator,
-            shuffle=config.batch_norm == "shuffled",
+            shuffle=config.shuffles_keys,
         )
         self.config = config
 

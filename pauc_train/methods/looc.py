@@ -118,7 +118,7 @@ class LoocTraining(MomentumContrast):
             LoocEncoder(shape),
             queue_size=config.queue_size,
             generator=setup.generator,
-            shuffle=config.batch_norm == "shuffled",
+            shuffle=config.shuffles_keys,
         )
         self.config = config
         drawn = torch.randn(

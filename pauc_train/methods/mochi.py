@@ -97,7 +97,7 @@ class MochiTraining(MomentumContrast):
             setup.encoder(config.head),
             queue_size=config.queue_size,
             generator=setup.generator,
-            shuffle=config.batch_norm == "shuffled",
+            shuffle=config.shuffles_keys,
         )
         self.config = config
 
