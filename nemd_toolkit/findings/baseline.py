@@ -96,6 +96,7 @@ def _against(finding: Finding, changes: Sequence[_Change]) -> Finding:
         },
         threshold={"worse_by": worst.allowed},
         relative=True,
+        undecided=False,
     )
 
 

@@ -31,7 +31,8 @@ ABOUT = About(
     "prototypical contrastive learning is prone to (PAUC poster).",
     fires="the NEMD score, 0 on the uniform sphere and 1 when every cloud is a point, lies above "
     "0.75 with its whole 95 % interval in at least one clustering; or above 0.70 where it is too "
-    "low since prototypes hold several groups each: tight clumps within them, or a rise with K",
+    "low since prototypes hold several groups each: tight clumps within them, or a rise with K. "
+    "Above 0.75 with an interval that reaches below it: a warning, and an inconclusive verdict",
     remedy="Lower the weight of the prototype loss or start it later; raise its temperature (PCL's "
     "φ); use more prototypes; add PAUC's prototype terms or instance uniformity, and watch kNN "
     "beside NEMD. If labels are what you want to separate and nothing else, this may be harmless.",
@@ -61,11 +62,12 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
             measured={"score": None},
             threshold=thresholds,
         )
-    worst = max(scored, key=lambda s: (_STATUSES.index(_status(s, limits)), s.score.low))
-    score = worst.score
+    worst = max(scored, key=lambda s: _rank(s, limits))
+    score, status = worst.score, _status(worst, limits)
     return Finding(
         about=ABOUT,
-        status=_status(worst, limits),
+        status=status,
+        undecided=status == "warning" and score.value > limits.coagulation_issue,
         message=f"NEMD score {score.value:.2f} [{score.low:.2f}, {score.high:.2f}] "
         f"{_place(worst.clustering)}: {_told(worst, limits)}{_dependence(scored, limits)}"
         f"{_crowding(worst, measures.rows.dim, limits)}",
@@ -101,6 +103,12 @@ def _status(scored: _Scored, limits: Thresholds) -> Status:
     return "warning" if high or clumps else "passed"
 
 
+def _rank(scored: _Scored, limits: Thresholds) -> tuple[int, bool, float]:
+    """By status; a score beyond the limit that is not surely so comes before other warnings."""
+    beyond = scored.score.value > limits.coagulation_issue
+    return _STATUSES.index(_status(scored, limits)), beyond, scored.score.low
+
+
 def _told(scored: _Scored, limits: Thresholds) -> str:
     if _status(scored, limits) == "passed":
         return "members keep their diversity within prototypes"
@@ -111,6 +119,9 @@ def _told(scored: _Scored, limits: Thresholds) -> str:
         return f"prototypes hold several tight clumps each ({clumps}); ask for more prototypes"
     if _status(scored, limits) == "issue":
         return "samples have coagulated around more points than there are prototypes"
+    if scored.score.value > limits.coagulation_issue:
+        limit = f"{limits.coagulation_issue:.2f}"
+        return f"above {limit}, but not surely; ask for more prototypes, or give more rows, to tell"
     return "samples lie close to their prototypes"
 
 

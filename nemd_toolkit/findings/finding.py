@@ -33,3 +33,5 @@ class Finding:
     threshold: dict[str, float | int]
     would_be: Status | None = None  # the status that an ignored finding would have
     relative: bool = False  # judged against a baseline, not by absolute limits
+    # A warning beyond the limit of an issue, but not surely: it makes the verdict "inconclusive".
+    undecided: bool = False

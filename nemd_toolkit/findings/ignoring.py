@@ -11,7 +11,9 @@ __all__ = ["ignore", "would_be"]
 def ignore(findings: Sequence[Finding], codes: Sequence[str]) -> tuple[Finding, ...]:
     """Set the findings of these codes to `ignored`; each keeps what it would have been."""
     return tuple(
-        replace(f, status="ignored", would_be=f.status) if f.about.code in codes else f
+        replace(f, status="ignored", would_be=f.status, undecided=False)
+        if f.about.code in codes
+        else f
         for f in findings
     )
 

@@ -62,8 +62,10 @@ def judge(measures: Measures, thresholds: Thresholds | None = None) -> tuple[Fin
 def decide(findings: Sequence[Finding], *, baseline: str | None = None) -> Verdict:
     """Collapsed on any collapse issue, else inconclusive on any doubt, else healthy.
 
-    What is ignored does not count, but is named. `baseline` is the state of the reference run, if
-    there is one; "collapsed" then says worse, unless an absolute check found a collapse.
+    A doubt is a doubt's issue, or a warning beyond the limit of an issue whose interval reaches
+    back across it. What is ignored does not count, but is named. `baseline` is the state of the
+    reference run, if there is one; "collapsed" then says worse, unless an absolute check found a
+    collapse.
     """
     found = _decide(findings, relative=baseline is not None)
     tail = _ignored(findings)
@@ -76,14 +78,15 @@ def _decide(findings: Sequence[Finding], *, relative: bool) -> Verdict:
     issues = [f for f in findings if f.status == "issue"]
     collapse = [f for f in issues if f.about.kind == "collapse"]
     warnings = [f for f in findings if f.status == "warning"]
-    codes = tuple(f.about.code for f in issues)
+    doubts = [f for f in findings if f.status == "issue" or f.undecided]
+    codes = tuple(f.about.code for f in doubts)
     if collapse:
         relative = all(f.relative for f in collapse)
         word = "Worse than the baseline" if relative else "Collapsed"
         head = f"{word} ({_named(collapse)}): {collapse[0].message}."
         return Verdict(state="collapsed", codes=codes, headline=head, relative=relative)
-    if issues:
-        head = f"Inconclusive ({_named(issues)}): {issues[0].message}."
+    if doubts:
+        head = f"Inconclusive ({_named(doubts)}): {doubts[0].message}."
         return Verdict(state="inconclusive", codes=codes, headline=head)
     head = "Healthy: no check found a collapse"
     if relative:

@@ -50,6 +50,7 @@ def finding_part(finding: Finding) -> dict[str, Any]:
         "status": finding.status,
         "would_be": finding.would_be,  # of an ignored finding
         "relative": finding.relative,  # judged against the baseline
+        "undecided": finding.undecided,  # a warning that makes the verdict inconclusive
         "message": finding.message,
         "measured": finding.measured,
         "threshold": finding.threshold,

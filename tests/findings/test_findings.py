@@ -8,7 +8,7 @@ import torch
 
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.findings import CHECKS, Thresholds, about, decide, judge
+from nemd_toolkit.findings import CHECKS, Thresholds, about, decide, ignore, judge
 from nemd_toolkit.measures import measure
 from nemd_toolkit.prototypes import (
     default_counts,
@@ -136,6 +136,17 @@ def test_coagulation_warns_between_its_thresholds_and_needs_a_score():
     _, findings = verdict_of(worlds.equal(2000))
     assert findings["NEMD002"].status == "not_applicable"
     assert "no NEMD score" in findings["NEMD002"].message
+
+
+def test_a_score_above_the_limit_but_not_surely_is_inconclusive_not_healthy():
+    verdict, findings = verdict_of(worlds.clusters(1000, 64, 17, 0.14, seed=2)[0], counts=(9,))
+    found = findings["NEMD002"]
+    assert found.measured["score"] > 0.75 > found.measured["score_low"]
+    assert (found.status, found.undecided) == ("warning", True)
+    assert "above 0.75, but not surely" in found.message
+    assert (verdict.state, verdict.codes) == ("inconclusive", ("NEMD002",))
+    left = ignore(list(findings.values()), ["NEMD002"])
+    assert decide(left).state == "healthy"
 
 
 def test_coagulation_is_judged_where_it_shows_and_tells_that_it_hangs_on_k():
