@@ -17,7 +17,8 @@ from nemd_toolkit.checkpoints import LoggedLoss, TrainingLog
 from nemd_toolkit.figures.saving import png_bytes
 from nemd_toolkit.findings import CHECKS, Finding, judge
 from nemd_toolkit.measures import measure
-from nemd_toolkit.report.gallery import Picture, gallery
+from nemd_toolkit.report.gallery import gallery
+from nemd_toolkit.report.picture import Picture
 from tests import worlds
 
 _FINDINGS, _FIGURES = "<!-- findings -->", "<!-- figures -->"

@@ -35,6 +35,8 @@ from nemd_toolkit.prototypes import (
 from nemd_toolkit.report.analysis import Analysis, Provenance
 from nemd_toolkit.report.baseline_file import numbers_of, read_baseline, require_comparable
 from nemd_toolkit.report.comparability import Setting
+from nemd_toolkit.report.exemplars import Exemplars, find_exemplars
+from nemd_toolkit.report.gallery import chosen_clustering
 from nemd_toolkit.sources import Opened, open_source
 
 __all__ = ["Prototyping", "analyze", "parse_prototypes", "versions"]
@@ -101,25 +103,36 @@ def analyze(
     _require_comparable(reference, opened, clusterings)
     log = opened.checkpoint.log if opened.checkpoint else None
     measures = measure(opened.embeddings, clusterings, seed=seed, log=log, head=opened.head)
-    findings = _judged(measures, limits, reference)
-    findings = ignore_codes(findings, ignored)
+    findings = ignore_codes(_judged(measures, limits, reference), ignored)
     against = reference[0] if reference else None
-    options = {"--layout": layout, "--encoder": _word(encoder), "--ignore": ",".join(ignored)}
-    options |= {"--baseline": against.file if against else None}
+    exemplars, unread = _exemplars(opened, measures)
+    judging = {"--ignore": ",".join(ignored), "--baseline": against.file if against else None}
+    options = {"--layout": layout, "--encoder": _word(encoder), **judging}
     return Analysis(
         measures=measures,
         findings=findings,
         verdict=decide(findings, baseline=against.state if against else None),
         baseline=against,
+        exemplars=exemplars,
         provenance=_provenance(
             opened,
             command=_command(opened, clusterings, seed, split, device, options),
-            notes=_notes(opened, measures, chosen=prototypes is None),
+            notes=(*_notes(opened, measures, chosen=prototypes is None), *unread),
             seed=seed,
             device=device,
             start=start,
         ),
     )
+
+
+def _exemplars(opened: Opened, measures: Measures) -> tuple[tuple[Exemplars, ...], tuple[str, ...]]:
+    """Images to show of the clustering that figures show, and why there are none."""
+    if opened.images is None:
+        return (), ()
+    try:
+        return find_exemplars(chosen_clustering(measures.clusterings), opened.images), ()
+    except InputError as reason:  # embeddings may come from a cache, their images be gone
+        return (), (f"no images are shown: {reason}",)
 
 
 def parse_prototypes(text: str | None) -> tuple[Prototyping, ...] | None:

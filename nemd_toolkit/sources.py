@@ -21,6 +21,7 @@ from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.encoder_choice import Encoder
 from nemd_toolkit.encoding import checkpoint_for, embed_pass, prepare_pass
 from nemd_toolkit.errors import InputError
+from nemd_toolkit.images import Images
 from nemd_toolkit.measures.neural_collapse import LinearHead
 
 __all__ = ["Opened", "open_source", "read_labels"]
@@ -43,6 +44,7 @@ class Opened:
     labels: str | None  # where labels came from, if not with the embeddings
     branch: str | None = None  # of the checkpoint
     encoder: str | None = None  # that the user gave, as a report names it
+    images: Images | None = None  # that were embedded, in the order of the rows
 
     @property
     def default_branch(self) -> bool:
@@ -218,6 +220,7 @@ def _open_checkpoint(checkpoint: Checkpoint, options: _Embedding) -> Opened:
         labels=None,
         branch=ready.branch,
         encoder=ready.encoder,
+        images=ready.images,
     )
 
 

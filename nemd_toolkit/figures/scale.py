@@ -21,9 +21,10 @@ from nemd_toolkit.figures.style import (
 )
 from nemd_toolkit.measures import Interval, Measures
 
-__all__ = ["Row", "draw_scale", "rows_of"]
+__all__ = ["MARK_BELOW_NAME", "Row", "draw_scale", "rows_of"]
 
 MOST_ROWS = 24
+MARK_BELOW_NAME = 0.08  # of a row's height
 _ROW_HEIGHT = 0.42  # inches: one line of text and the interval beneath it
 
 
@@ -87,7 +88,7 @@ def _draw_zones(axes: Axes, high: float, warning: float, issue: float) -> None:
 def _draw_row(axes: Axes, place: int, row: Row) -> None:
     left = blended_transform_factory(axes.transAxes, axes.transData)
     weight = "bold" if row.strong else "normal"
-    axes.plot([0, 1], [place + 0.08] * 2, color=GRID, lw=1.5, zorder=1)
+    axes.plot([0, 1], [place + MARK_BELOW_NAME] * 2, color=GRID, lw=1.5, zorder=1)
     axes.text(0.0, place - 0.28, plain(row.name), transform=left, va="center", weight=weight)
     if row.score is None:
         axes.text(
@@ -106,10 +107,16 @@ def _draw_row(axes: Axes, place: int, row: Row) -> None:
         color=INK,
         weight=weight,
     )
-    axes.plot([s.low, s.high], [place + 0.08] * 2, color=BLUE, lw=5 if row.strong else 3, alpha=0.5)
+    axes.plot(
+        [s.low, s.high],
+        [place + MARK_BELOW_NAME] * 2,
+        color=BLUE,
+        lw=5 if row.strong else 3,
+        alpha=0.5,
+    )
     axes.plot(
         [s.value],
-        [place + 0.08],
+        [place + MARK_BELOW_NAME],
         marker="D" if row.strong else "o",
         ms=9 if row.strong else 7,
         color=BLUE,

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.special import hyp0f1
 from torch import Tensor
 
 from nemd_toolkit.embeddings import Embeddings
@@ -23,6 +24,7 @@ __all__ = [
     "koleo",
     "measure_instance",
     "measure_prototypes",
+    "uniformity_of_noise",
 ]
 
 ROWS = 4_096  # rows that uniformity and KoLeo are taken over, at most: pairs grow as the square
@@ -103,6 +105,18 @@ def measure_prototypes(prototypes: Prototypes) -> PrototypeGeometry:
         corr=min(0.0, float(p_corr(directions))) if several else None,
         koleo=koleo(directions) if several else None,
     )
+
+
+def uniformity_of_noise(dim: int) -> float:
+    """Uniformity of the uniform law on the sphere of R^dim, −4 + log 0F1(dim/2; 4).
+
+    The mean of exp(4 cos) over the sphere is 0F1(d/2; 4) (von Mises–Fisher's constant at κ = 4,
+    Mardia & Jupp 2000, Eq. 9.3.4). From −1.58 for a circle down to −4 for large dim.
+
+    >>> uniformity_of_noise(2), uniformity_of_noise(512)
+    (-1.5750, -3.9844)
+    """
+    return -4.0 + float(np.log(hyp0f1(dim / 2, 4.0)))
 
 
 def koleo(points: Float[Tensor, "n d"]) -> float:

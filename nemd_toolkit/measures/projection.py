@@ -11,33 +11,34 @@ from nemd_toolkit.measures.covariance import covariance_around
 
 __all__ = ["Projection", "project"]
 
-ROWS = 2_000  # points drawn, at most: more hide one another
+ROWS = 4_000  # points drawn, at most: more hide one another
+AXES = 16  # principal ones kept, at most: two for a map, the others to look at two prototypes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
-    """Coordinates of a sample of rows on the first two centred principal components."""
+    """Coordinates of a sample of rows on the first centred principal components."""
 
-    points: Float[np.ndarray, "m 2"]
+    points: Float[np.ndarray, "m a"]
     rows: Int[np.ndarray, " m"]  # which embeddings
-    explained: tuple[float, float]  # share of the variance on each axis, in [0, 1]
+    explained: tuple[float, ...]  # share of the variance on each axis, in [0, 1], largest first
 
 
 def project(embeddings: Embeddings, *, seed: int = 0) -> Projection:
-    """Project a random sample of at most 2,000 rows; axes from all rows.
+    """Project a random sample of at most 4,000 rows on at most 16 axes; axes from all rows.
 
     Signs are fixed (the largest loading is positive), so the same data give the same map.
     """
     points = embeddings.vectors
     mean = points.double().mean(0)
     variances, axes = torch.linalg.eigh(covariance_around(points, mean))
-    axes, variances = axes[:, [-1, -2]], variances.clamp_min(0.0)
+    axes, variances = axes.flip(1)[:, :AXES], variances.flip(0).clamp_min(0.0)
     largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(points), generator=generator)[:ROWS].sort().values
-    shares = (variances[[-1, -2]] / variances.sum().clamp_min(1e-300)).tolist()
+    shares = (variances[:AXES] / variances.sum().clamp_min(1e-300)).tolist()
     return Projection(
         points=((points[rows].double() - mean) @ (axes * largest.sign())).numpy(),
         rows=rows.numpy(),
-        explained=(shares[0], shares[1]),
+        explained=tuple(shares),
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nemd_toolkit.findings import Baseline, Finding, Verdict
 from nemd_toolkit.measures import Measures
+from nemd_toolkit.report.exemplars import Exemplars
 
 __all__ = ["Analysis", "Provenance"]
 
@@ -38,6 +39,9 @@ class Analysis:
     verdict: Verdict
     provenance: Provenance
     baseline: Baseline | None = None  # that the findings were judged against
+    exemplars: tuple[
+        Exemplars, ...
+    ] = ()  # where images are at hand; of the clustering that figures show
 
     def to_json(self) -> str:
         """Give the document of schema nemd-report/1 as text."""

@@ -16,9 +16,11 @@ from nemd_toolkit.findings import Thresholds
 from nemd_toolkit.measures import Interval
 from nemd_toolkit.report.analysis import Analysis
 from nemd_toolkit.report.comparability import MOST_PAIRED, differences, warnings
+from nemd_toolkit.report.figure_data import scale_data, spectrum_data
 from nemd_toolkit.report.folder import write_files
-from nemd_toolkit.report.gallery import Picture, limit
+from nemd_toolkit.report.gallery import limit
 from nemd_toolkit.report.page import shown
+from nemd_toolkit.report.picture import Hover, Picture
 from nemd_toolkit.report.rendering import render
 from nemd_toolkit.report.tables import csv_text
 from nemd_toolkit.report.wording import interval, number, shortened, storable
@@ -173,7 +175,7 @@ def _pictures(analyses: Sequence[Run]) -> list[Picture]:
         for name, a in analyses
     ]
     told = "; ".join(f"{shortened(r.name, 30)} {interval(r.score)}" for r in scores[:9])
-    many = len(analyses) > MOST_LINES
+    spectra = [(name, a.measures.spectrum) for name, a in analyses]
     return [
         Picture(
             name="scales",
@@ -187,19 +189,23 @@ def _pictures(analyses: Sequence[Run]) -> list[Picture]:
                 warning=limit(findings, "NEMD002", "score_warning", limits.coagulation_warning),
                 issue=limit(findings, "NEMD002", "score_issue", limits.coagulation_issue),
             ),
+            data=scale_data(scores[:MOST_ROWS]),
+            hover=Hover(x="score", y="place", hidden=("place",)),
         ),
         Picture(
             name="spectra",
             title="Spectra of all runs",
             reading="A line that falls off a cliff uses few directions; the grey one is that of "
             "uniform points with the N and d of the first run."
-            + (f" The first {MOST_LINES} runs." if many else ""),
+            + (f" The first {MOST_LINES} runs." if len(analyses) > MOST_LINES else ""),
             alt="Centred effective ranks: "
             + "; ".join(
                 f"{shortened(name, 30)} {a.measures.spectrum.effective_rank_centred:.1f}"
                 for name, a in analyses[:9]
             )
             + ".",
-            figure=draw_spectra([(name, a.measures.spectrum) for name, a in analyses]),
+            figure=draw_spectra(spectra),
+            data=spectrum_data(spectra[:MOST_LINES]),
+            hover=Hover(x="rank", y="singular value"),
         ),
     ]

@@ -1,15 +1,16 @@
 """The figures of an analysis, each with how to read it and what a reader without eyes hears."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from math import exp, log
 
 import numpy as np
 from jaxtyping import Int
-from matplotlib.figure import Figure
 
 from nemd_toolkit.figures.duplicates import draw_duplicates
 from nemd_toolkit.figures.matrix import draw_matrix
+from nemd_toolkit.figures.member_spread import draw_member_spread
 from nemd_toolkit.figures.pairs import draw_pairs
+from nemd_toolkit.figures.plane import PlanePoint, draw_plane
 from nemd_toolkit.figures.resultants import draw_resultants
 from nemd_toolkit.figures.scale import Row, draw_scale, rows_of
 from nemd_toolkit.figures.spectrum import draw_spectra
@@ -17,37 +18,34 @@ from nemd_toolkit.figures.sphere_map import MOST_COLOURS, draw_map
 from nemd_toolkit.figures.usage import draw_usage
 from nemd_toolkit.findings import Finding, Thresholds
 from nemd_toolkit.measures import Measures, Nemd
+from nemd_toolkit.measures.instance import uniformity_of_noise
+from nemd_toolkit.measures.member_distances import measure_member_distances
 from nemd_toolkit.measures.order import seriate
 from nemd_toolkit.measures.summary import ClusteringMeasures
+from nemd_toolkit.report import figure_data
 from nemd_toolkit.report.analysis import Analysis
-from nemd_toolkit.report.wording import interval, number
+from nemd_toolkit.report.figure_data import called
+from nemd_toolkit.report.picture import Hover, Picture
+from nemd_toolkit.report.tables import pair_table
+from nemd_toolkit.report.wording import interval, number, shortened
 
-__all__ = ["Picture", "gallery", "limit", "scale_picture"]
+__all__ = ["chosen_clustering", "gallery", "limit", "order_of", "scale_picture"]
 
 
+MOST_PLANE_POINTS = 11  # beside that of the embeddings
+TINY = exp(-8.0)  # least uniformity of prototypes there is
 MOST_SCALE_ROWS = 9  # beside the verdict; all clusterings are in report.json
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """A figure with its words."""
-
-    name: str  # of the file and of ids
-    title: str
-    reading: str  # one sentence: how to read it
-    alt: str  # what it shows, in numbers
-    figure: Figure
 
 
 def gallery(analysis: Analysis) -> list[Picture]:
     """All figures that this analysis has something to show in, the scale first."""
     m = analysis.measures
     pictures = [scale_picture(analysis)]
-    chosen = _chosen(m.clusterings)
+    chosen = chosen_clustering(m.clusterings)
     if chosen.nemd is not None:
         pictures += _pair_pictures(chosen, chosen.nemd)
-    pictures += [_duplicates(analysis), _resultants(m), _usage(chosen), _spectrum(m), _map(m)]
-    return pictures
+    pictures += [_duplicates(analysis), _resultants(m), _member_spread(chosen), _usage(chosen)]
+    return [*pictures, _spectrum(m), _plane(m), _map(m)]
 
 
 def limit(findings: tuple[Finding, ...], code: str, name: str, default: float) -> float:
@@ -81,10 +79,12 @@ def scale_picture(analysis: Analysis) -> Picture:
             warning=limit(found, "NEMD002", "score_warning", limits.coagulation_warning),
             issue=limit(found, "NEMD002", "score_issue", limits.coagulation_issue),
         ),
+        data=figure_data.scale_data(rows),
+        hover=Hover(x="score", y="place", hidden=("place",)),
     )
 
 
-def _chosen(clusterings: tuple[ClusteringMeasures, ...]) -> ClusteringMeasures:
+def chosen_clustering(clusterings: tuple[ClusteringMeasures, ...]) -> ClusteringMeasures:
     """Finest clustering with every pair measured, else the coarsest with NEMD, else the first."""
     found = [(c.nemd, c) for c in clusterings if c.nemd is not None]
     whole = [(n, c) for n, c in found if n.pairs == n.pairs_total]
@@ -93,36 +93,35 @@ def _chosen(clusterings: tuple[ClusteringMeasures, ...]) -> ClusteringMeasures:
     return min(found, key=lambda pair: pair[0].prototypes)[1] if found else clusterings[0]
 
 
-def _order(c: ClusteringMeasures) -> Int[np.ndarray, " u"]:
+def order_of(c: ClusteringMeasures) -> Int[np.ndarray, " u"]:
+    """Give the used prototypes, near ones side by side."""
     order: Int[np.ndarray, " u"] = c.spread.which[seriate(c.prototypes.mean_directions().numpy())]
     return order
-
-
-def _called(c: ClusteringMeasures) -> str:
-    return f"K={c.k}, {c.source}"
 
 
 def _pair_pictures(c: ClusteringMeasures, nemd: Nemd) -> Iterator[Picture]:
     yield Picture(
         name="pairs",
-        title=f"Pairs of prototypes between the anchors ({_called(c)})",
+        title=f"Pairs of prototypes between the anchors ({called(c)})",
         reading="Each pair's distance; excess near the dotted line is as close as in noise, near "
         "the dashed line as far as if both prototypes were points. Raw depends on n.",
         alt=f"{nemd.pairs:,} pairs: raw {interval(nemd.raw)} with uniform anchor "
         f"{number(nemd.raw_uniform)}; excess {interval(nemd.excess)} between anchors "
         f"{nemd.excess_uniform:.2f} (uniform) and {nemd.excess_collapsed:.2f} (collapsed).",
         figure=draw_pairs(nemd),
+        data=pair_table(c).drop(columns=["k", "source"]),
     )
-    order = _order(c)
+    order = order_of(c)
     compared = order[np.isin(order, nemd.table.pairs)]
     yield Picture(
         name="matrix",
-        title=f"Distance between every two prototypes ({_called(c)})",
+        title=f"Distance between every two prototypes ({called(c)})",
         reading="Dark cells are pairs whose samples lie close, blocks are families of prototypes; "
         "grey was not measured.",
         alt=f"Excess W1 of {nemd.pairs:,} pairs of {len(compared)} prototypes, from "
         f"{nemd.table.excess.min():.2f} to {nemd.table.excess.max():.2f}.",
         figure=draw_matrix(nemd, compared),
+        data=pair_table(c)[["p", "q", "excess"]],
     )
 
 
@@ -131,7 +130,7 @@ def _duplicates(analysis: Analysis) -> Picture:
     epsilon = limit(analysis.findings, "NEMD003", "epsilon", limits.duplicate_epsilon)
     share = limit(analysis.findings, "NEMD003", "share", limits.duplicate_share)
     told = "; ".join(
-        f"{_called(c)}: {dict(c.spread.duplicates).get(epsilon, 0):.0%}" for c in clusterings[:9]
+        f"{called(c)}: {dict(c.spread.duplicates).get(epsilon, 0):.0%}" for c in clusterings[:9]
     )
     return Picture(
         name="duplicates",
@@ -140,11 +139,13 @@ def _duplicates(analysis: Analysis) -> Picture:
         "the short bar is the limit of the check.",
         alt=f"Share of prototypes that repeat another within cosine distance {epsilon:g}: {told}.",
         figure=draw_duplicates(clusterings, epsilon=epsilon, share=share),
+        data=figure_data.duplicate_data(clusterings),
+        hover=Hover(x="cosine distance", y="share that repeats"),
     )
 
 
 def _resultants(m: Measures) -> Picture:
-    told = "; ".join(f"{_called(c)}: mean {c.spread.mean_resultant:.2f}" for c in m.clusterings[:9])
+    told = "; ".join(f"{called(c)}: mean {c.spread.mean_resultant:.2f}" for c in m.clusterings[:9])
     return Picture(
         name="resultants",
         title="How tight each prototype is",
@@ -152,18 +153,22 @@ def _resultants(m: Measures) -> Picture:
         "point, near 0 is spread over the whole sphere.",
         alt=f"Sorted resultants. {told}.",
         figure=draw_resultants(m.clusterings),
+        data=figure_data.resultant_data(m.clusterings),
+        hover=Hover(x="percent", y="resultant", hidden=("percent",)),
     )
 
 
 def _usage(c: ClusteringMeasures) -> Picture:
     return Picture(
         name="usage",
-        title=f"How many samples each prototype holds ({_called(c)})",
+        title=f"How many samples each prototype holds ({called(c)})",
         reading="Bars level with the dashed line are an even use; a cliff means that a few "
         "prototypes hold most samples.",
         alt=f"{c.usage.used} of {c.k} prototypes are used, perplexity {c.usage.perplexity:.1f}, "
         f"largest share {c.usage.largest_share:.1%}.",
         figure=draw_usage(c.usage),
+        data=figure_data.usage_data(c),
+        hover=Hover(x="rank", y="members"),
     )
 
 
@@ -177,7 +182,66 @@ def _spectrum(m: Measures) -> Picture:
         alt=f"Centred effective rank {s.effective_rank_centred:.1f} of {s.cap} possible; uniform "
         f"points have {s.null_effective_rank:.1f}.",
         figure=draw_spectra([("these embeddings", s)]),
+        data=figure_data.spectrum_data([("these embeddings", s)]),
+        hover=Hover(x="rank", y="singular value"),
     )
+
+
+def _member_spread(c: ClusteringMeasures) -> Picture:
+    found = measure_member_distances(c.prototypes, c.spread.resultants)
+    names = c.prototypes.names
+    some = "all" if len(found.which) == found.of else f"{len(found.which)} of"
+    told = "; ".join(
+        f"{shortened(names[p], 30)} resultant {r:.2f}"
+        for p, r in zip(found.which, found.resultants, strict=True)
+    )
+    return Picture(
+        name="members",
+        title=f"Members of single prototypes ({called(c)})",
+        reading=f"How far members lie from the middle of their prototype, {some} {found.of:,} "
+        "prototypes from the tightest to the loosest: a spike at the left edge is a prototype that "
+        "has become a point, a hump near √2 one as wide as the sphere.",
+        alt=f"Histograms of chords, prototypes by resultant. {told}.",
+        figure=draw_member_spread(found, names),
+        data=figure_data.member_data(found, names),
+    )
+
+
+def _plane(m: Measures) -> Picture:
+    noise = PlanePoint(name="noise", uniform=uniformity_of_noise(m.rows.dim), align=2.0)
+    points = list(_plane_points(m))
+    told = "; ".join(f"{p.name} {number(p.uniform, 2)}, {number(p.align, 2)}" for p in points)
+    views = (
+        ""
+        if m.instance.align is not None
+        else (
+            "; views of one sample are not known here, so that single embeddings have no alignment"
+        )
+    )
+    return Picture(
+        name="plane",
+        title="Alignment and uniformity",
+        reading="Low and left is good: positives lie close, and everything else is spread. Noise "
+        "is spread but aligns nothing, one point aligns everything and is spread over nothing"
+        f"{views}.",
+        alt=f"Uniformity and alignment: {told or 'none'}.",
+        figure=draw_plane(points, noise),
+        data=figure_data.plane_data([*points, noise]),
+        hover=Hover(x="uniformity", y="alignment"),
+    )
+
+
+def _plane_points(m: Measures) -> Iterator[PlanePoint]:
+    if m.instance.align is not None:
+        yield PlanePoint(
+            name="embeddings, views", uniform=m.instance.uniform, align=m.instance.align
+        )
+    for c in m.clusterings[:MOST_PLANE_POINTS]:
+        if c.geometry.uniform is not None:
+            name = f"{called(c)}: {c.geometry.align_positives}"
+            yield PlanePoint(
+                name=name, uniform=log(max(c.geometry.uniform, TINY)), align=c.geometry.align
+            )
 
 
 def _map(m: Measures) -> Picture:
@@ -185,14 +249,16 @@ def _map(m: Measures) -> Picture:
     rank = np.zeros(c.k, dtype=np.int64)
     colours = "colour and shape are the prototype"
     if c.k > MOST_COLOURS:
-        rank[_order(c)] = np.arange(c.usage.used)
+        rank[order_of(c)] = np.arange(c.usage.used)
         colours = "near prototypes have near colours"
     shown = m.projection.explained[0] + m.projection.explained[1]
     return Picture(
         name="map",
-        title=f"Map of the sphere ({_called(c)})",
+        title=f"Map of the sphere ({called(c)})",
         reading=f"To look at; not part of the verdict: two principal axes hold {shown:.0%} of the "
         f"variance, so groups that overlap here may well be apart; {colours}.",
         alt=f"Scatter of {len(m.projection.rows):,} embeddings on two principal axes.",
         figure=draw_map(m.projection, c.prototypes, rank),
+        data=figure_data.map_data(m, c),
+        hover=Hover(x="first axis", y="second axis", hidden=()),
     )

@@ -1,8 +1,9 @@
 """The page of one analysis: verdict first, one file, offline, small whatever N and K."""
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -11,13 +12,19 @@ from markupsafe import Markup
 from nemd_toolkit.findings import Baseline, Thresholds
 from nemd_toolkit.measures.summary import ClusteringMeasures
 from nemd_toolkit.report.analysis import Analysis, Provenance
-from nemd_toolkit.report.gallery import Picture, limit
+from nemd_toolkit.report.embedded import MOST_ROWS as MOST_DATA
+from nemd_toolkit.report.embedded import as_script_data, picture_data
+from nemd_toolkit.report.exemplars import Exemplars, Thumbnail
+from nemd_toolkit.report.explorer import explorer_data
+from nemd_toolkit.report.figure_data import called
+from nemd_toolkit.report.gallery import chosen_clustering, limit
 from nemd_toolkit.report.inline_svg import inline_svg
 from nemd_toolkit.report.label_rows import label_numbers, label_reasons
 from nemd_toolkit.report.number_rows import embedding_numbers, prototype_numbers
+from nemd_toolkit.report.picture import Picture
 from nemd_toolkit.report.rendering import render
 from nemd_toolkit.report.tables import prototype_table
-from nemd_toolkit.report.wording import how_sure, interval, number, percent, shortened
+from nemd_toolkit.report.wording import how_sure, interval, number, percent, shortened, storable
 
 __all__ = ["Shown", "page", "shown"]
 
@@ -36,6 +43,8 @@ class Shown:
     title: str
     reading: str
     svg: Markup
+    data: Markup  # JSON for the page's script
+    note: str  # on what of the data is in the page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +54,7 @@ class _Cell:
     shown: str
     value: str | None  # None: by what is seen
     text: bool = False
+    look: str | None = None  # what the script is to show of this prototype, as JSON
 
 
 def page(analysis: Analysis, pictures: Sequence[Picture]) -> str:
@@ -54,6 +64,8 @@ def page(analysis: Analysis, pictures: Sequence[Picture]) -> str:
     limits = Thresholds()
     epsilon = limit(analysis.findings, "NEMD003", "epsilon", limits.duplicate_epsilon)
     scale, *others = [shown(picture) for picture in pictures]
+    replaced = {"pairs", "matrix", "usage"}  # by the explorer, where scripts run
+    explorer = explorer_data(m, clusterings)
     return render(
         "page.html.j2",
         title=f"{analysis.verdict.state} · {shortened(provenance.source)} · nemd",
@@ -66,7 +78,11 @@ def page(analysis: Analysis, pictures: Sequence[Picture]) -> str:
         score=interval(m.nemd.score) if m.nemd and m.nemd.score else None,
         how_sure=how_sure(m),
         scale=scale,
-        pictures=others,
+        pictures=[p for p in others if not explorer or p.name not in replaced],
+        replaced=[p for p in others if explorer and p.name in replaced],
+        explorer=as_script_data(explorer) if explorer else None,
+        exemplars=[_shortened(e) for e in analysis.exemplars],
+        exemplars_of=called(chosen_clustering(m.clusterings)),
         rows=m.rows,
         clusterings=[_called(c) for c in clusterings],
         hidden_clusterings=len(m.clusterings) - len(clusterings),
@@ -75,7 +91,9 @@ def page(analysis: Analysis, pictures: Sequence[Picture]) -> str:
         embedding_numbers=embedding_numbers(m),
         label_numbers=label_numbers(m),
         label_reasons=label_reasons(m),
-        prototype_tables=[_prototypes(c, len(clusterings)) for c in clusterings],
+        prototype_tables=[
+            _prototypes(c, place, len(clusterings)) for place, c in enumerate(clusterings)
+        ],
         provenance=_facts(provenance, analysis.baseline),
         command=shortened(provenance.command, 2_000),
         notes=provenance.notes,
@@ -91,7 +109,27 @@ def shown(picture: Picture) -> Shown:
         svg=inline_svg(
             picture.figure, name=picture.name, title=picture.title, description=picture.alt
         ),
+        data=picture_data(picture),  # after the drawing, which settles where marks are
+        note=_part_of(len(picture.data)),
     )
+
+
+def _shortened(e: Exemplars) -> Exemplars:
+    """Cut long names, of files above all."""
+    return replace(
+        e,
+        name=shortened(storable(e.name), LONGEST_NAME),
+        nearest=tuple(map(_named, e.nearest)),
+        farthest=tuple(map(_named, e.farthest)),
+    )
+
+
+def _named(image: Thumbnail) -> Thumbnail:
+    return replace(image, name=shortened(storable(image.name), 300))
+
+
+def _part_of(rows: int) -> str:
+    return f"{MOST_DATA:,} of {rows:,} rows, at even steps" if rows > MOST_DATA else ""
 
 
 def _called(c: ClusteringMeasures) -> str:
@@ -109,7 +147,7 @@ def _missing(clusterings: Sequence[ClusteringMeasures]) -> list[str]:
     return reasons
 
 
-def _prototypes(c: ClusteringMeasures, tables: int) -> dict[str, Any]:
+def _prototypes(c: ClusteringMeasures, place: int, tables: int) -> dict[str, Any]:
     most = min(MOST_ROWS, max(20, 1_000 // tables))
     table = prototype_table(c).drop(columns=["k", "source", *_CSV_ONLY])
     if c.source == "k-means":  # named by their numbers
@@ -123,21 +161,24 @@ def _prototypes(c: ClusteringMeasures, tables: int) -> dict[str, Any]:
     )
     return {
         "name": f"{_called(c)}",
+        "id": f"prototypes-{place}",
         "caption": caption,
         "columns": [_HEADERS.get(name, name.replace("_", " ")) for name in table.columns],
         "rows": [
-            [_cell(column, value) for column, value in zip(table.columns, row, strict=True)]
+            [_cell(c, column, value) for column, value in zip(table.columns, row, strict=True)]
             for row in largest.itertuples(index=False, name=None)
         ],
     }
 
 
-def _cell(column: str, value: Any) -> _Cell:
+def _cell(c: ClusteringMeasures, column: str, value: Any) -> _Cell:
     if isinstance(value, str):
         return _Cell(shown=shortened(value, LONGEST_NAME), value=None, text=column == "name")
     if pd.isna(value):
         return _Cell(shown="–", value="")
     exact = float(value)
+    if column == "prototype" and c.nemd is not None:
+        return _Cell(shown=f"{value}", value=f"{value}", look=json.dumps([called(c), int(value)]))
     seen = percent(exact) if column in ("share", "purity") else number(exact)
     return _Cell(shown=seen, value=f"{exact:.6g}" if math.isfinite(exact) else "")
 

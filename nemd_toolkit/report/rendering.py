@@ -14,6 +14,7 @@ from nemd_toolkit.report.wording import STATUSES, state_of
 __all__ = ["render"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPTS = ("shared", "sort", "filter", "figures", "charts", "clouds", "matrix", "explorer")
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(_TEMPLATES),
     autoescape=True,
@@ -24,9 +25,16 @@ _ENVIRONMENT = Environment(
 _ENVIRONMENT.globals |= {"state_of": state_of, "statuses": STATUSES, "would_be": would_be}
 
 
+def _script() -> str:
+    parts = [
+        (_TEMPLATES / "scripts" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS
+    ]
+    return '"use strict";\n' + "\n".join(part.strip() for part in parts)
+
+
 def render(template: str, **context: Any) -> str:
     """Fill a page. The policy in it lets only our own script run, known by its hash."""
-    script = (_TEMPLATES / "sort.js").read_text(encoding="utf-8").strip()
+    script = _script()
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _ENVIRONMENT.get_template(template).render(
         script=Markup(script), script_hash=f"sha256-{digest}", **context

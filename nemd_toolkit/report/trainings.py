@@ -15,9 +15,10 @@ from nemd_toolkit.errors import InputError
 from nemd_toolkit.figures.accuracy import Point, draw_accuracy
 from nemd_toolkit.figures.saving import png_bytes
 from nemd_toolkit.measures import Interval
+from nemd_toolkit.report.figure_data import accuracy_data
 from nemd_toolkit.report.folder import write_files
-from nemd_toolkit.report.gallery import Picture
 from nemd_toolkit.report.page import shown
+from nemd_toolkit.report.picture import Hover, Picture
 from nemd_toolkit.report.rendering import render
 from nemd_toolkit.report.tables import csv_text
 from nemd_toolkit.report.wording import interval, shortened, storable
@@ -154,6 +155,8 @@ def _picture(runs: Sequence[TrainedRun], methods: Sequence[str]) -> Picture:
         "95 % intervals over seeds. A healthy method that learns is at the upper left.",
         alt=f"NEMD score and linear probe: {told}." if told else "No method has both numbers.",
         figure=draw_accuracy(points),
+        data=accuracy_data(points),
+        hover=Hover(x="score", y="accuracy"),
     )
 
 

@@ -1,4 +1,3 @@
-"use strict";
 // Sorts a table by the column whose header button is pressed; numbers by their exact value.
 for (const button of document.querySelectorAll("table.sortable th button")) {
   button.addEventListener("click", () => {
