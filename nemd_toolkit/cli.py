@@ -24,6 +24,7 @@ from nemd_toolkit.cli_options import (
     Labels,
     Layer,
     Layout,
+    Map,
     Markdown,
     Out,
     Prototypes,
@@ -74,6 +75,7 @@ def analyze_command(
     fail_on: FailOn = None,
     junit: JUnit = None,
     markdown: Markdown = None,
+    neighbour_map: Map = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -98,6 +100,7 @@ def analyze_command(
     require_counted(gate, ignored)
     options: dict[str, Any] = {"layout": layout, "branch": branch, "encoder": encoder}
     options |= {"cache": cache, "ignore": ignored, "baseline": baseline}
+    options |= {"neighbour_map": neighbour_map}
     with show_progress(not quiet):
         found = _analyze(source, data, labels, prototypes, layer, split, seed, device, **options)
         page = found.write(out or Path(f"nemd-{source.stem}"))

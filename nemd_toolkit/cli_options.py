@@ -20,6 +20,7 @@ __all__ = [
     "Labels",
     "Layer",
     "Layout",
+    "Map",
     "Markdown",
     "Out",
     "Prototypes",
@@ -105,6 +106,12 @@ Against = Annotated[
     typer.Option(
         help="report.json of a reference run: an issue is then a change for the worse, "
         "not an absolute threshold."
+    ),
+]
+Map = Annotated[
+    str | None,
+    typer.Option(
+        "--map", help="One more map, of neighbours: tsne or umap. No verdict rests on it."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the document on stdout, nothing else.")]

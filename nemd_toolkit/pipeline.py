@@ -37,6 +37,7 @@ from nemd_toolkit.report.baseline_file import numbers_of, read_baseline, require
 from nemd_toolkit.report.comparability import Setting
 from nemd_toolkit.report.exemplars import Exemplars, find_exemplars
 from nemd_toolkit.report.gallery import chosen_clustering
+from nemd_toolkit.report.neighbour_map import MapKind, place_neighbours, require_map
 from nemd_toolkit.sources import Opened, open_source
 
 __all__ = ["Prototyping", "analyze", "parse_prototypes", "versions"]
@@ -63,6 +64,7 @@ def analyze(
     thresholds: Thresholds | None = None,
     ignore: str | Sequence[str] = (),
     baseline: Path | str | None = None,
+    neighbour_map: MapKind | None = None,
 ) -> Analysis:
     """Analyse a checkpoint, embeddings (file, `Embeddings` or array) for collapse.
 
@@ -74,7 +76,8 @@ def analyze(
     one, such as "query". encoder: a network for the checkpoint's weights, such as "timm:NAME" or a
     module ("package.module:function" runs your own code). All these are as in `embed`. ignore:
     codes of checks that do not count; they stay visible. baseline: report.json of a reference run
-    to judge against, instead of by absolute thresholds. Same seed, same machine, same numbers.
+    to judge against, instead of by absolute thresholds. neighbour_map: "tsne" or "umap", a picture
+    more that no verdict rests on. Same seed, same machine, same numbers.
 
     Raises InputError for what cannot be read or analysed, and a baseline that is not comparable.
 
@@ -84,9 +87,9 @@ def analyze(
     'NEMD001'
     """
     start = time.perf_counter()
-    limits = Thresholds() if thresholds is None else thresholds
-    ignored = parse_codes(ignore, "ignore")
-    reference = _reference(baseline, limits)
+    limits = thresholds or Thresholds()
+    require_map(neighbour_map)
+    ignored, reference = parse_codes(ignore, "ignore"), _reference(baseline, limits)
     opened = open_source(
         source,
         data,
@@ -101,23 +104,23 @@ def analyze(
     )
     clusterings = _prototypes(opened, prototypes, seed)
     _require_comparable(reference, opened, clusterings)
-    log = opened.checkpoint.log if opened.checkpoint else None
-    measures = measure(opened.embeddings, clusterings, seed=seed, log=log, head=opened.head)
+    measures = measure(opened.embeddings, clusterings, seed=seed, log=opened.log, head=opened.head)
     findings = ignore_codes(_judged(measures, limits, reference), ignored)
     against = reference[0] if reference else None
     exemplars, unread = _exemplars(opened, measures)
-    judging = {"--ignore": ",".join(ignored), "--baseline": against.file if against else None}
-    options = {"--layout": layout, "--encoder": _word(encoder), **judging}
+    options = {"--layout": layout, "--encoder": _word(encoder), "--map": neighbour_map}
+    options |= {"--ignore": ",".join(ignored), "--baseline": against.file if against else None}
     return Analysis(
         measures=measures,
         findings=findings,
         verdict=decide(findings, baseline=against.state if against else None),
         baseline=against,
         exemplars=exemplars,
+        neighbour_map=place_neighbours(measures, neighbour_map, seed=seed),
         provenance=_provenance(
             opened,
             command=_command(opened, clusterings, seed, split, device, options),
-            notes=(*_notes(opened, measures, chosen=prototypes is None), *unread),
+            notes=_notes(opened, measures, chosen=prototypes is None) + unread,
             seed=seed,
             device=device,
             start=start,

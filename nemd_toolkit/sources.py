@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nemd_toolkit.checkpoints import (
     STATE_DICT,
     Checkpoint,
+    TrainingLog,
     embedding_columns,
     read_content,
     sha256,
@@ -50,6 +51,11 @@ class Opened:
     def default_branch(self) -> bool:
         """Whether the branch is the one that the layout takes by itself."""
         return self.checkpoint is None or self.branch == self.checkpoint.default_branch
+
+    @property
+    def log(self) -> TrainingLog | None:
+        """Of the training that the checkpoint comes from, where it is known."""
+        return self.checkpoint.log if self.checkpoint else None
 
     @property
     def head(self) -> LinearHead | None:

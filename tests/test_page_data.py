@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from base64 import b64decode
 from pathlib import Path
 
@@ -193,3 +194,27 @@ def test_images_that_are_gone_leave_a_note(tmp_path: Path, monkeypatch):
     found = nt.analyze(checkpoint, "digits", 10)
     assert found.exemplars == ()
     assert any("no images are shown: a.png" in note for note in found.provenance.notes)
+
+
+def test_a_map_of_neighbours_is_a_picture_more_and_no_verdict(analysis):
+    pytest.importorskip("openTSNE")
+    rows, group = worlds.clusters(300, 24, 5, 0.2)
+    e = nt.Embeddings(rows, labels=group.numpy())
+    plain, mapped = (nt.analyze(e, prototypes=5, neighbour_map=kind) for kind in (None, "tsne"))
+    assert (plain.verdict, plain.findings) == (mapped.verdict, mapped.findings)
+    found = mapped.neighbour_map
+    assert found.library.startswith("openTSNE ")
+    # tight groups: the nearest on the map is of the same group
+    apart = np.linalg.norm(found.points[:, None] - found.points, axis=2)
+    np.fill_diagonal(apart, np.inf)
+    labels = group.numpy()[found.rows]
+    assert (labels[apart.argmin(axis=1)] == labels).mean() > 0.99
+    names = [picture.name for picture in gallery(mapped)]
+    assert names[-1] == "neighbours"
+    assert "--map tsne" in mapped.provenance.command
+
+
+def test_a_map_without_its_library_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(InputError, match="expected the package umap-learn, found none"):
+        nt.analyze(worlds.noise(100, 8), prototypes=4, neighbour_map="umap")

@@ -2,7 +2,7 @@
 
 import matplotlib
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -10,7 +10,7 @@ from nemd_toolkit.figures.style import MARKERS, new_figure, plain, say_nothing_t
 from nemd_toolkit.measures.projection import Projection
 from nemd_toolkit.prototypes import Prototypes
 
-__all__ = ["draw_map"]
+__all__ = ["draw_map", "draw_places"]
 
 MOST_COLOURS = 8  # more categories cannot be told apart by colour and marker
 # Okabe-Ito, pale enough for dark pages and dark enough for light ones
@@ -28,18 +28,35 @@ _CATEGORIES = (
 
 @themed
 def draw_map(projection: Projection, prototypes: Prototypes, rank: Int[np.ndarray, " k"]) -> Figure:
-    """Draw sampled rows on two principal axes, coloured by prototype.
+    """Draw sampled rows on two principal axes; colours as in `draw_places`."""
+    first, second = projection.explained[:2]
+    if first + second == 0:
+        figure, _ = new_figure()
+        say_nothing_to_draw(figure, "all embeddings are one point")
+        return figure
+    figure = draw_places(projection.points, projection.rows, prototypes, rank)
+    [axes] = figure.axes
+    axes.set_xlabel(f"1st principal axis ({first:.0%} of the variance)")
+    axes.set_ylabel(f"2nd ({second:.0%})")
+    return figure
+
+
+@themed
+def draw_places(
+    points: Float[np.ndarray, "m a"],
+    rows: Int[np.ndarray, " m"],
+    prototypes: Prototypes,
+    rank: Int[np.ndarray, " k"],
+) -> Figure:
+    """Draw embeddings `rows` at the first two columns of `points`, coloured by prototype.
 
     Up to 8 prototypes have their own colour and marker; beyond that, near prototypes have near
     colours: `rank` is the place of each prototype in an order where neighbours are near.
     """
     figure, [axes] = new_figure(3.9)
-    if sum(projection.explained) == 0:
-        say_nothing_to_draw(figure, "all embeddings are one point")
-        return figure
-    owner = prototypes.assignment.numpy()[projection.rows]
+    owner = prototypes.assignment.numpy()[rows]
     if prototypes.k <= MOST_COLOURS:
-        _draw_categories(axes, projection, prototypes, owner)
+        _draw_categories(axes, points, prototypes, owner)
         figure.legend(loc="outside upper left", ncols=3 if prototypes.k > 2 else 2, markerscale=2)
     else:
         colours = matplotlib.colormaps["viridis"](
@@ -47,29 +64,30 @@ def draw_map(projection: Projection, prototypes: Prototypes, rank: Int[np.ndarra
             0.2 + 0.68 * rank[owner] / max(1, int(rank.max()))
         )
         axes.scatter(
-            projection.points[:, 0],
-            projection.points[:, 1],
+            points[:, 0],
+            points[:, 1],
             s=9,
             c=colours,
             lw=0,
             alpha=0.8,
             rasterized=True,
         )
-    axes.set_xlabel(f"1st principal axis ({projection.explained[0]:.0%} of the variance)")
-    axes.set_ylabel(f"2nd ({projection.explained[1]:.0%})")
     axes.set_aspect("equal", adjustable="datalim")
     axes.grid()
     return figure
 
 
 def _draw_categories(
-    axes: Axes, projection: Projection, prototypes: Prototypes, owner: Int[np.ndarray, " m"]
+    axes: Axes,
+    points: Float[np.ndarray, "m a"],
+    prototypes: Prototypes,
+    owner: Int[np.ndarray, " m"],
 ) -> None:
     for p, name in enumerate(prototypes.names):
-        points = projection.points[owner == p]
+        own = points[owner == p]
         axes.scatter(
-            points[:, 0],
-            points[:, 1],
+            own[:, 0],
+            own[:, 1],
             s=12,
             color=_CATEGORIES[p],
             marker=MARKERS[p],

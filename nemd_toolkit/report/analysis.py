@@ -6,6 +6,7 @@ from pathlib import Path
 from nemd_toolkit.findings import Baseline, Finding, Verdict
 from nemd_toolkit.measures import Measures
 from nemd_toolkit.report.exemplars import Exemplars
+from nemd_toolkit.report.neighbour_map import NeighbourMap
 
 __all__ = ["Analysis", "Provenance"]
 
@@ -42,6 +43,8 @@ class Analysis:
     exemplars: tuple[
         Exemplars, ...
     ] = ()  # where images are at hand; of the clustering that figures show
+
+    neighbour_map: NeighbourMap | None = None  # where one was asked for
 
     def to_json(self) -> str:
         """Give the document of schema nemd-report/1 as text."""

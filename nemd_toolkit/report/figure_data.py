@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 
 from nemd_toolkit.figures.accuracy import Point
 from nemd_toolkit.figures.plane import PlanePoint
 from nemd_toolkit.figures.scale import MARK_BELOW_NAME, Row
-from nemd_toolkit.measures import Measures
 from nemd_toolkit.measures.member_distances import MemberDistances
 from nemd_toolkit.measures.spectrum import Spectrum
 from nemd_toolkit.measures.summary import ClusteringMeasures
@@ -129,9 +129,10 @@ def accuracy_data(points: Sequence[Point]) -> pd.DataFrame:
     )
 
 
-def map_data(m: Measures, c: ClusteringMeasures) -> pd.DataFrame:
-    """One row per embedding on the map, with its prototype and, where they are, id and label."""
-    rows, points = m.projection.rows, m.projection.points
+def map_data(
+    c: ClusteringMeasures, rows: Int[np.ndarray, " m"], points: Float[np.ndarray, "m a"]
+) -> pd.DataFrame:
+    """One row per embedding on a map, with its prototype and, where it has one, its label."""
     e = c.prototypes.embeddings
     owner = c.prototypes.assignment.numpy()[rows]
     found = {

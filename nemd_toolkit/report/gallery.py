@@ -14,7 +14,7 @@ from nemd_toolkit.figures.plane import PlanePoint, draw_plane
 from nemd_toolkit.figures.resultants import draw_resultants
 from nemd_toolkit.figures.scale import Row, draw_scale, rows_of
 from nemd_toolkit.figures.spectrum import draw_spectra
-from nemd_toolkit.figures.sphere_map import MOST_COLOURS, draw_map
+from nemd_toolkit.figures.sphere_map import MOST_COLOURS, draw_map, draw_places
 from nemd_toolkit.figures.usage import draw_usage
 from nemd_toolkit.findings import Finding, Thresholds
 from nemd_toolkit.measures import Measures, Nemd
@@ -25,6 +25,7 @@ from nemd_toolkit.measures.summary import ClusteringMeasures
 from nemd_toolkit.report import figure_data
 from nemd_toolkit.report.analysis import Analysis
 from nemd_toolkit.report.figure_data import called
+from nemd_toolkit.report.neighbour_map import NeighbourMap
 from nemd_toolkit.report.picture import Hover, Picture
 from nemd_toolkit.report.tables import pair_table
 from nemd_toolkit.report.wording import interval, number, shortened
@@ -45,7 +46,10 @@ def gallery(analysis: Analysis) -> list[Picture]:
     if chosen.nemd is not None:
         pictures += _pair_pictures(chosen, chosen.nemd)
     pictures += [_duplicates(analysis), _resultants(m), _member_spread(chosen), _usage(chosen)]
-    return [*pictures, _spectrum(m), _plane(m), _map(m)]
+    pictures += [_spectrum(m), _plane(m), _map(m)]
+    if analysis.neighbour_map is not None:
+        pictures.append(_neighbours(m, analysis.neighbour_map))
+    return pictures
 
 
 def limit(findings: tuple[Finding, ...], code: str, name: str, default: float) -> float:
@@ -245,20 +249,41 @@ def _plane_points(m: Measures) -> Iterator[PlanePoint]:
 
 
 def _map(m: Measures) -> Picture:
-    c = min(m.clusterings, key=lambda c: c.k)
-    rank = np.zeros(c.k, dtype=np.int64)
-    colours = "colour and shape are the prototype"
-    if c.k > MOST_COLOURS:
-        rank[order_of(c)] = np.arange(c.usage.used)
-        colours = "near prototypes have near colours"
-    shown = m.projection.explained[0] + m.projection.explained[1]
+    c, rank, colours = _coloured(m)
+    first, second = m.projection.explained[:2]
     return Picture(
         name="map",
         title=f"Map of the sphere ({called(c)})",
-        reading=f"To look at; not part of the verdict: two principal axes hold {shown:.0%} of the "
-        f"variance, so groups that overlap here may well be apart; {colours}.",
+        reading="To look at; not part of the verdict: two principal axes hold "
+        f"{first + second:.0%} of the variance, so groups that overlap here may well be apart; "
+        f"{colours}.",
         alt=f"Scatter of {len(m.projection.rows):,} embeddings on two principal axes.",
         figure=draw_map(m.projection, c.prototypes, rank),
-        data=figure_data.map_data(m, c),
-        hover=Hover(x="first axis", y="second axis", hidden=()),
+        data=figure_data.map_data(c, m.projection.rows, m.projection.points),
+        hover=Hover(x="first axis", y="second axis"),
     )
+
+
+def _neighbours(m: Measures, found: NeighbourMap) -> Picture:
+    c, rank, colours = _coloured(m)
+    return Picture(
+        name="neighbours",
+        title=f"Map of neighbours ({found.library}, {called(c)})",
+        reading="To look at; not part of the verdict, and another seed or version gives another "
+        "map: who lies beside whom means something, gaps and sizes of groups do not; "
+        f"{colours}.",
+        alt=f"Scatter of {len(found.rows):,} embeddings, neighbours side by side.",
+        figure=draw_places(found.points, found.rows, c.prototypes, rank),
+        data=figure_data.map_data(c, found.rows, found.points),
+        hover=Hover(x="first axis", y="second axis"),
+    )
+
+
+def _coloured(m: Measures) -> tuple[ClusteringMeasures, Int[np.ndarray, " k"], str]:
+    """Give the coarsest clustering, the place of each prototype in its colours, and their words."""
+    c = min(m.clusterings, key=lambda c: c.k)
+    rank = np.zeros(c.k, dtype=np.int64)
+    if c.k <= MOST_COLOURS:
+        return c, rank, "colour and shape are the prototype"
+    rank[order_of(c)] = np.arange(c.usage.used)
+    return c, rank, "near prototypes have near colours"
