@@ -93,11 +93,12 @@ def analyze_command(
     """
     from nemd_toolkit.findings import parse_codes
     from nemd_toolkit.gate import exit_code, parse_gate, require_counted
-    from nemd_toolkit.gate_files import write_gate_files
+    from nemd_toolkit.gate_files import require_places, write_gate_files
 
     gate = parse_gate(fail_on)
     ignored = () if ignore is None else parse_codes(ignore, "--ignore")
     require_counted(gate, ignored)
+    require_places(junit, markdown)
     options: dict[str, Any] = {"layout": layout, "branch": branch, "encoder": encoder}
     options |= {"cache": cache, "ignore": ignored, "baseline": baseline}
     options |= {"neighbour_map": neighbour_map}
@@ -137,7 +138,7 @@ def compare_command(
     Example: nemd compare moco/last.pt pcl/last.pt --data digits
     """
     from nemd_toolkit.gate import exit_code, parse_gate
-    from nemd_toolkit.gate_files import write_gate_files
+    from nemd_toolkit.gate_files import require_places, write_gate_files
     from nemd_toolkit.report.comparison import write_comparison
     from nemd_toolkit.report.naming import run_names
     from nemd_toolkit.report.text import comparison_lines
@@ -145,6 +146,7 @@ def compare_command(
     if len(sources) < 2:
         raise InputError("compare: expected at least two runs, got one; use `nemd analyze` for it")
     gate = parse_gate(fail_on)
+    require_places(junit, markdown)
     folder = out or Path("nemd-comparison")
     names = run_names(sources)
     options = {"layout": layout, "branch": branch, "encoder": encoder, "cache": cache}

@@ -1,6 +1,7 @@
 """What a gate found as files for build systems: JUnit XML, and Markdown for GitHub."""
 
 import html
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from nemd_toolkit.report.analysis import Analysis
 from nemd_toolkit.report.text import MARKS
 from nemd_toolkit.report.wording import STATUSES, how_sure, interval, state_of, storable
 
-__all__ = ["junit_xml", "markdown_summary", "write_gate_files"]
+__all__ = ["junit_xml", "markdown_summary", "require_places", "write_gate_files"]
 
 Runs = Sequence[tuple[str, Analysis]]
 _USUAL = ("issue",)  # what fails in the files where no gate was asked for
@@ -37,6 +38,22 @@ def write_gate_files(
                 f"{path}: expected a file that can be written, got {error.strerror or error}; "
                 "choose another"
             ) from None
+
+
+def require_places(*paths: Path | None) -> None:
+    """Raise InputError for a place that no file can be written to: before hours of work, not after.
+
+    >>> require_places(None, Path("junit.xml"))
+    """
+    for path in paths:
+        folder = None if path is None else next(p for p in path.absolute().parents if p.exists())
+        if path is None or folder is None:
+            continue
+        if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise InputError(
+                f"{path}: expected a file that can be written, got a folder or a place without "
+                "permission; choose another"
+            )
 
 
 def junit_xml(runs: Runs, gate: Sequence[str] = ()) -> str:

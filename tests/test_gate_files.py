@@ -116,3 +116,15 @@ def test_the_command_writes_both(found, tmp_path, monkeypatch):
     assert result.exit_code == 1
     assert cases(Path("j.xml").read_text(encoding="utf-8"))["NEMD002"].find("failure") is not None
     assert Path("m.md").read_text(encoding="utf-8").startswith("### points\\.npy: Collapsed")
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_analysis(tmp_path, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("nemd_toolkit.pipeline.analyze", never)
+    (tmp_path / "taken").write_text("")
+    for place in (tmp_path, tmp_path / "taken" / "j.xml"):
+        result = CliRunner().invoke(app, ["analyze", "absent.npy", "--junit", str(place)])
+        assert isinstance(result.exception, InputError)
+        assert f"{place}: expected a file that can be written" in str(result.exception)
