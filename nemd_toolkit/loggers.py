@@ -9,7 +9,8 @@ from nemd_toolkit.errors import InputError
 
 __all__ = ["Logger", "to_json_lines", "to_tensorboard", "to_wandb"]
 
-Logger = Callable[[Mapping[str, float], int], None]  # numbers by name, and the step they are of
+# numbers by name, and the step they are of
+Logger = Callable[[Mapping[str, float | int], int], None]
 
 
 def to_json_lines(path: Path | str) -> Callable[[Mapping[str, Any]], None]:
@@ -47,7 +48,7 @@ def to_tensorboard(folder: Path | str) -> Logger:
     # from the first step of this call on: a stopped run's later steps are written anew
     writer = SummaryWriter(str(folder))
 
-    def write(numbers: Mapping[str, float], step: int) -> None:
+    def write(numbers: Mapping[str, float | int], step: int) -> None:
         for name, value in numbers.items():
             writer.add_scalar(name, value, step)
         writer.flush()
@@ -68,7 +69,7 @@ def to_wandb(project: str, about: Mapping[str, Any]) -> Logger:
         ) from None
     run = wandb.init(project=project, config=dict(about))
 
-    def write(numbers: Mapping[str, float], step: int) -> None:
+    def write(numbers: Mapping[str, float | int], step: int) -> None:
         run.log(dict(numbers), step=step)
 
     return write

@@ -29,9 +29,9 @@ class Check:
         """The first lasting issue that is a collapse, not a doubt."""
         return next((f for f in self.lasting if f.about.kind == "collapse"), None)
 
-    def values(self) -> dict[str, float]:
+    def values(self) -> dict[str, float | int]:
         """Give the finite numbers by name, for plots."""
-        found: dict[str, float | None] = {"seconds": self.seconds}
+        found: dict[str, float | int | None] = {"seconds": self.seconds}
         if self.loss is not None:
             found |= {"loss": self.loss.mean, "loss_above_chance": _above(self.loss)}
         found |= {"invalid_rows": self.invalid}
@@ -58,9 +58,9 @@ def _above(loss: LossNumbers) -> float | None:
     return loss.mean - loss.chance
 
 
-def _of_window(numbers: WindowNumbers) -> dict[str, float | None]:
+def _of_window(numbers: WindowNumbers) -> dict[str, float | int | None]:
     score, own = numbers.score, numbers.own
-    found: dict[str, float | None] = {
+    found: dict[str, float | int | None] = {
         "rows": numbers.rows,
         "dim": numbers.dim,
         "window": numbers.window,

@@ -37,6 +37,8 @@ class Patience:
     def update(self, found: Sequence[Judged], *, warm: bool) -> tuple[Finding, ...]:
         """Give the issues that count now; `warm`: the warm-up is over."""
         lasting = []
+        for code in self._run.keys() - {each.code for each in found}:
+            self._run[code].clear()  # not judged this time
         for each in found:
             run = self._run.setdefault(each.code, [])
             if each.finding.status != "issue":
