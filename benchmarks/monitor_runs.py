@@ -13,6 +13,7 @@ from typing import Any
 
 from nemd_toolkit.errors import Collapsed, NemdError
 from pauc_train.loop import fit
+from pauc_train.process import Interrupted
 
 __all__ = ["RUNS", "Kind", "run_all"]
 
@@ -120,6 +121,8 @@ def _run(kind: Kind, seed: int, out: Path) -> Record:
         )
     except Collapsed as error:
         stopped = str(error)
+    except Interrupted:
+        raise
     except NemdError as error:
         refused = str(error)
     return {

@@ -4,7 +4,6 @@ Each finding has a badness beside it: the logarithm of what is lost, so that 0.1
 what tells whether things get worse or better, and says nothing across findings.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log
 
@@ -171,52 +170,56 @@ def _coagulation(numbers: WindowNumbers, limits: Thresholds) -> Judged:
     return Judged(finding=finding, badness=_lost(1 - (value or 0.0)))
 
 
-def _own(own: OwnNumbers, limits: Thresholds) -> Iterator[Judged]:
-    usage, k = own.usage, len(own.usage.sizes)
+def _own(own: OwnNumbers, limits: Thresholds) -> tuple[Judged, ...]:
+    return _repeated(own, limits), _dead(own, limits), _imbalance(own, limits)
+
+
+def _repeated(own: OwnNumbers, limits: Thresholds) -> Judged:
     share = dict(own.duplicates)[limits.duplicate_epsilon]
     null = dict(own.uniform_duplicates)[limits.duplicate_epsilon]
-    yield Judged(
-        finding=Finding(
-            about=duplicated_prototypes.ABOUT,
-            status=duplicated_prototypes.status_of(share, null, limits),
-            message=f"{share:.0%} of {own.compared:,} own prototypes repeat another within cosine "
-            f"distance {limits.duplicate_epsilon:g} (uniform ones: {null:.0%})",
-            measured={"share": share, "uniform_share": null, "k": k},
-            threshold={"epsilon": limits.duplicate_epsilon, "share": limits.duplicate_share},
-        ),
-        badness=_lost(1 - share),
+    finding = Finding(
+        about=duplicated_prototypes.ABOUT,
+        status=duplicated_prototypes.status_of(share, null, limits),
+        message=f"{share:.0%} of {own.compared:,} own prototypes repeat another within cosine "
+        f"distance {limits.duplicate_epsilon:g} (uniform ones: {null:.0%})",
+        measured={"share": share, "uniform_share": null, "k": len(own.usage.sizes)},
+        threshold={"epsilon": limits.duplicate_epsilon, "share": limits.duplicate_share},
     )
+    return Judged(finding=finding, badness=_lost(1 - share))
+
+
+def _dead(own: OwnNumbers, limits: Thresholds) -> Judged:
+    usage, k = own.usage, len(own.usage.sizes)
     copies = min(usage.dead, round(own.duplicates[0][1] * k))
-    excess, rows = dead_prototypes.excess_of(usage, copies), int(usage.sizes.sum())
-    yield Judged(
-        finding=Finding(
-            about=dead_prototypes.ABOUT,
-            status=dead_prototypes.status_of(usage, copies, limits),
-            message=f"{usage.dead:,} of {k:,} own prototypes hold no row of the window; equal "
-            f"shares leave {usage.null.dead:.1f} ± {usage.null.dead_sd:.1f} empty{_over(rows)}",
-            measured={"dead": usage.dead, "expected": usage.null.dead, "k": k},
-            threshold={
-                "excess_share_issue": limits.dead_share_issue,
-                "excess_share_warning": limits.dead_share_warning,
-            },
-        ),
-        badness=_lost(1 - excess),
+    finding = Finding(
+        about=dead_prototypes.ABOUT,
+        status=dead_prototypes.status_of(usage, copies, limits),
+        message=f"{usage.dead:,} of {k:,} own prototypes hold no row of the window; equal shares "
+        f"leave {usage.null.dead:.1f} ± {usage.null.dead_sd:.1f} empty"
+        f"{_over(int(usage.sizes.sum()))}",
+        measured={"dead": usage.dead, "copies": copies, "expected": usage.null.dead, "k": k},
+        threshold={
+            "excess_share_issue": limits.dead_share_issue,
+            "excess_share_warning": limits.dead_share_warning,
+        },
     )
-    evenness = imbalance.evenness_of(usage)
-    yield Judged(
-        finding=Finding(
-            about=imbalance.ABOUT,
-            status=imbalance.status_of(usage, limits, own=True),
-            message=f"usage perplexity {usage.perplexity:.1f} of {k:,} own prototypes, "
-            f"{min(1.0, evenness):.0%} of an even use{_over(rows)}",
-            measured={"evenness": evenness, "entropy": usage.entropy, "k": k},
-            threshold={
-                "evenness_issue": limits.evenness_issue,
-                "evenness_warning": limits.evenness_warning,
-            },
-        ),
-        badness=_lost(evenness),
+    return Judged(finding=finding, badness=_lost(1 - dead_prototypes.excess_of(usage, copies)))
+
+
+def _imbalance(own: OwnNumbers, limits: Thresholds) -> Judged:
+    usage, k, evenness = own.usage, len(own.usage.sizes), imbalance.evenness_of(own.usage)
+    finding = Finding(
+        about=imbalance.ABOUT,
+        status=imbalance.status_of(usage, limits, own=True),
+        message=f"usage perplexity {usage.perplexity:.1f} of {k:,} own prototypes, "
+        f"{min(1.0, evenness):.0%} of an even use{_over(int(usage.sizes.sum()))}",
+        measured={"evenness": evenness, "entropy": usage.entropy, "k": k},
+        threshold={
+            "evenness_issue": limits.evenness_issue,
+            "evenness_warning": limits.evenness_warning,
+        },
     )
+    return Judged(finding=finding, badness=_lost(evenness))
 
 
 def _loss(loss: LossNumbers, limits: Thresholds) -> Judged:
