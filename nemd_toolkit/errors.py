@@ -5,6 +5,7 @@ sentence and exits with code 2.
 """
 
 __all__ = [
+    "Collapsed",
     "InputError",
     "NemdError",
     "NotOptimal",
@@ -36,3 +37,7 @@ class PartlyLoaded(UserWarning):
 
 class NotOptimal(NemdError):
     """A transport solver stopped before the optimum; its number is withheld."""
+
+
+class Collapsed(NemdError):
+    """A training collapsed, and its monitor was asked not to let it go on."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from nemd_toolkit.errors import NemdError
+from nemd_toolkit.errors import Collapsed, NemdError
 from nemd_toolkit.progress import show_progress
 from pauc_train.evaluate import evaluate
 from pauc_train.loggers import to_tensorboard, to_wandb, together
@@ -17,6 +17,7 @@ from pauc_train.loop import fit
 from pauc_train.methods import METHODS
 from pauc_train.process import Interrupted
 from pauc_train.recipe import parse_setting
+from pauc_train.watching import Watching
 
 __all__ = ["app", "main"]
 
@@ -46,6 +47,9 @@ def fit_command(
     device: str = "cpu",
     tensorboard: Annotated[bool, typer.Option(help="Write OUT/tensorboard, too (extra).")] = False,
     wandb: Annotated[str | None, typer.Option(help="Log to this project, too (extra).")] = None,
+    monitor: Annotated[
+        Watching, typer.Option(help="On a collapse: say it, or stop with exit code 1; or off.")
+    ] = "warn",
     quiet: bool = False,
 ) -> None:
     """Train METHOD and print the path of the last checkpoint."""
@@ -65,6 +69,7 @@ def fit_command(
             device=device,
             say=lambda text: None if quiet else typer.echo(text, err=True),
             on_epoch=together(loggers),
+            monitor=monitor,
         )
     if first:
         typer.echo(str(last))
@@ -150,6 +155,9 @@ def main() -> None:
     except Interrupted as error:
         typer.echo(f"pauc-train: {error}", err=True)
         sys.exit(128 + signal.SIGTERM)  # as shells say of it: the run is not done
+    except Collapsed as error:
+        typer.echo(f"pauc-train: {error}", err=True)
+        sys.exit(1)  # what was asked for was found, as of `nemd analyze --fail-on`
     except NemdError as error:
         typer.echo(f"pauc-train: {error}", err=True)
         sys.exit(2)

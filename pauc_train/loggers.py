@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nemd_toolkit.errors import InputError
+from nemd_toolkit import loggers
 
 __all__ = ["Logger", "scalars", "to_tensorboard", "to_wandb", "together"]
 
@@ -16,22 +16,7 @@ def to_tensorboard(folder: Path) -> Logger:
 
     Raises InputError where the extra is missing.
     """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise InputError(
-            "--tensorboard: expected the package tensorboard, found none; "
-            "pip install 'nemd-toolkit[tensorboard]'"
-        ) from None
-    # from the first epoch of this call on: a stopped run's later epochs are written anew
-    writer = SummaryWriter(str(folder))
-
-    def write(row: Mapping[str, Any]) -> None:
-        for name, value in scalars(row):
-            writer.add_scalar(name, value, row["epoch"])
-        writer.flush()
-
-    return write
+    return _of_rows(loggers.to_tensorboard(folder))
 
 
 def to_wandb(project: str, about: Mapping[str, Any]) -> Logger:
@@ -39,18 +24,11 @@ def to_wandb(project: str, about: Mapping[str, Any]) -> Logger:
 
     Raises InputError where the extra is missing.
     """
-    try:
-        import wandb
-    except ImportError:
-        raise InputError(
-            "--wandb: expected the package wandb, found none; pip install 'nemd-toolkit[wandb]'"
-        ) from None
-    run = wandb.init(project=project, config=dict(about))
+    return _of_rows(loggers.to_wandb(project, about))
 
-    def write(row: Mapping[str, Any]) -> None:
-        run.log(dict(scalars(row)), step=row["epoch"])
 
-    return write
+def _of_rows(write: loggers.Logger) -> Logger:
+    return lambda row: write(dict(scalars(row)), row["epoch"])
 
 
 def scalars(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -69,6 +47,9 @@ def scalars(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         k = clustering["k"]
         yield f"k-means/objective at {k}", clustering["objective"]
         yield f"k-means/used of {k}", clustering["used"]
+    for name, value in row.get("monitor", {}).items():
+        if type(value) in (int, float):
+            yield f"monitor/{name}", value
 
 
 def together(loggers: Sequence[Logger]) -> Logger:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from nemd_toolkit.encoding import device_named
-from nemd_toolkit.errors import InputError
+from nemd_toolkit.errors import Collapsed, InputError, NemdError
 from nemd_toolkit.images import Images
 from nemd_toolkit.progress import bar
 from pauc_train import ranks
@@ -28,6 +28,7 @@ from pauc_train.recipe import load_config, recipe_for
 from pauc_train.run import Run, restore, save
 from pauc_train.run_folder import RunFolder
 from pauc_train.step import take_step
+from pauc_train.watching import Watch, Watching
 
 __all__ = ["fit"]
 
@@ -44,6 +45,7 @@ def fit(
     device: str = "cpu",
     say: Callable[[str], None] = lambda _: None,
     on_epoch: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    monitor: Watching = "off",
 ) -> Path:
     """Train `method` on `data` and return the path of the last checkpoint, `out`/last.pt.
 
@@ -51,10 +53,12 @@ def fit(
     same settings, training goes on from its last step, with the same result as if it had never
     stopped. SIGTERM and SIGINT end the run after the step at work, with a checkpoint. Under
     torchrun all processes train one model. `say` receives sentences for people; `on_epoch` the
-    log's line of each epoch.
+    log's line of each epoch. `monitor` looks at the embeddings every 100 steps: "warn" says a
+    collapse that lasts, "stop" ends the run with a checkpoint as well.
 
     Raises InputError for settings or data that cannot be used and for an `out` of another run,
-    NemdError when the loss is not finite, and Interrupted after a signal.
+    NemdError when the loss is not finite, Interrupted after a signal, and Collapsed where the
+    monitor stopped it.
     """
     overrides = dict(overrides or {})
     if epochs is not None:
@@ -64,7 +68,10 @@ def fit(
     with reproducible(device, config.threads), parallel(device), stop_signal() as stop:
         # a call of its own: nothing of the run may outlive the processes' group
         _train(
-            _prepare(method_named(method), data, config, seed, folder, device), stop, say, on_epoch
+            _prepare(method_named(method), data, config, seed, folder, device, monitor, say),
+            stop,
+            say,
+            on_epoch,
         )
     return folder.last
 
@@ -80,6 +87,7 @@ def _train(
     if first and epoch < epochs:
         run.folder.require_writable()
     steps = steps_in(run.feed.images, run.feed.batch_size)
+    run.watch.begin(epoch * steps + step)
     method = run.identity["method"]
     with bar(f"training {method}", epochs * steps, epoch * steps + step) as advance:
         for number in range(epoch, epochs):
@@ -90,7 +98,14 @@ def _train(
 
 
 def _prepare(
-    method: Method[Any], data: str, config: Config, seed: int, folder: RunFolder, device: str
+    method: Method[Any],
+    data: str,
+    config: Config,
+    seed: int,
+    folder: RunFolder,
+    device: str,
+    monitor: Watching,
+    say: Callable[[str], None],
 ) -> Run:
     place = device_named(device)
     images = open_split(data, "train", config.image_size)
@@ -98,6 +113,7 @@ def _prepare(
     pixels = pixels_of(images)
     training = _started(method, config, images, pixels, seed)
     training = prepared(training, config, place)
+    steps = steps_in(images, config.batch_size)
     return Run(
         identity={
             "method": method.name,
@@ -121,6 +137,7 @@ def _prepare(
             device=place,
             workers=config.workers,
         ),
+        watch=Watch(training, config, monitor, steps, say),
     )
 
 
@@ -160,24 +177,29 @@ def _epoch(
         take_step(run, batch, step, steps, stream(feed.seed, "draws", epoch, step))
         advance(1)
         whole = (step + 1) % run.config.accumulate == 0  # no gradient waits for more
-        if step + 1 < steps and whole and stop():
+        if step + 1 < steps and whole and (stop() or run.watch.collapse):
             save(run, epoch, step + 1, row=None)
-            raise Interrupted(
-                f"stopped by a signal after step {step + 1} of {steps} in epoch {epoch}; the same "
-                f"command goes on from {run.folder.last}"
-            )
+            raise _ended(run, f"step {step + 1} of {steps} in epoch {epoch}")
     row = _row(run, epoch, steps, rate, time.perf_counter() - began)
     save(run, epoch + 1, 0, row=row)
-    if stop() and epoch + 1 < run.config.epochs:
-        raise Interrupted(
-            f"stopped by a signal after epoch {epoch}; the same command goes on from "
-            f"{run.folder.last}"
-        )
+    if (stop() or run.watch.collapse) and epoch + 1 < run.config.epochs:
+        raise _ended(run, f"epoch {epoch}")
     return row
+
+
+def _ended(run: Run, after: str) -> NemdError:
+    last = run.folder.last
+    if run.watch.collapse:
+        return Collapsed(
+            f"stopped by its monitor after {after}; {last} holds it, and the same command with "
+            f"--monitor warn goes on from there. {run.watch.collapse}"
+        )
+    return Interrupted(f"stopped by a signal after {after}; the same command goes on from {last}")
 
 
 def _row(run: Run, epoch: int, steps: int, rate: float, seconds: float) -> dict[str, Any]:
     means = {name: value / steps for name, value in run.sums.items()}
+    checked = run.watch.row()
     return {
         "epoch": epoch,
         "steps": steps,
@@ -188,6 +210,7 @@ def _row(run: Run, epoch: int, steps: int, rate: float, seconds: float) -> dict[
             {"k": c.k, "objective": c.objective, "used": c.used} for c in run.training.clusterings
         ],
         "seconds": round(seconds, 3),
+        **({} if checked is None else {"monitor": checked}),
     }
 
 

@@ -17,6 +17,7 @@ from pauc_train.expectation import Clustering
 from pauc_train.method import Terms, Training
 from pauc_train.run_folder import RunFolder
 from pauc_train.saving import FORMAT, with_prefix, without_prefix
+from pauc_train.watching import Watch
 
 __all__ = ["Run", "advice", "restore", "save"]
 
@@ -32,6 +33,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     folder: RunFolder
     feed: Feed
+    watch: Watch
     sums: dict[str, float] = field(default_factory=dict)  # of loss and terms, since epoch's start
 
 
@@ -113,7 +115,7 @@ def save(run: Run, epoch: int, step: int, *, row: Mapping[str, Any] | None) -> N
         return
     if row is not None:  # before the checkpoint: resuming drops surplus lines
         run.folder.append_log(json.dumps(row))
-    kept = {key: value for key, value in (row or {}).items() if key != "seconds"}
+    kept = {k: v for k, v in (row or {}).items() if k not in ("seconds", "monitor")}
     content = {
         "epoch": done,
         "arch": run.config.arch,
@@ -130,7 +132,7 @@ def save(run: Run, epoch: int, step: int, *, row: Mapping[str, Any] | None) -> N
             "prototypes": [clustering.plain() for clustering in run.training.clusterings],
             "next": {"epoch": epoch, "step": step},
             "sums": run.sums if step else {},
-            "log": kept,  # no times: the same run gives the same bytes
+            "log": kept,  # no times, no monitor: the same run gives the same bytes
         },
     }
     run.folder.save(content, numbered=row is not None and epoch % run.config.save_every == 0)

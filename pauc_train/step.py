@@ -23,7 +23,7 @@ def take_step(run: Run, batch: Batch, step: int, steps: int, draws: torch.Genera
     first = step - step % every
     share = min(every, steps - first)  # batches of this step
     last = step == first + share - 1
-    with _kept_apart(run, last):
+    with _kept_apart(run, last), run.watch.taken():
         terms = run.network(batch, draws)
         loss = total(terms)
         _require_finite(run, batch.epoch, step, loss, terms)
@@ -36,6 +36,7 @@ def take_step(run: Run, batch: Batch, step: int, steps: int, draws: torch.Genera
         run.optimizer.step()
         run.optimizer.zero_grad(set_to_none=True)
         run.training.after_step(batch.progress)
+    run.watch.see(len(batch.indices), terms)
 
 
 def _kept_apart(run: Run, last: bool) -> AbstractContextManager[None]:

@@ -4,7 +4,7 @@ from nemd_toolkit.findings.finding import About, Finding, Status
 from nemd_toolkit.findings.thresholds import Thresholds
 from nemd_toolkit.measures.summary import Measures
 
-__all__ = ["ABOUT", "check", "shares_of"]
+__all__ = ["ABOUT", "check", "shares_of", "status_of"]
 
 ABOUT = About(
     code="NEMD007",
@@ -27,15 +27,12 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
     1/N, which is a half for two rows of noise.
     """
     share = max(0.0, measures.instance.mean_cosine)
-    issue, warning = shares_of(measures.rows.negative_share, limits)
-    status: Status = "passed"
+    negative = measures.rows.negative_share
+    issue, warning = shares_of(negative, limits)
+    status = status_of(share, negative, measures.spectrum.variance, limits)
     message = f"{share:.1%} of the squared length is common to all embeddings (their mean cosine)"
-    if measures.spectrum.variance <= limits.rounding_variance:
-        status, message = "not_applicable", "all embeddings are one point, see NEMD001"
-    elif share > issue:
-        status = "issue"
-    elif share > warning:
-        status = "warning"
+    if status == "not_applicable":
+        message = "all embeddings are one point, see NEMD001"
     return Finding(
         about=ABOUT,
         status=status,
@@ -43,6 +40,14 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         measured={"mean_share": share, "mean_cosine": measures.instance.mean_cosine},
         threshold={"share_issue": issue, "share_warning": warning},
     )
+
+
+def status_of(share: float, negative_share: float, variance: float, limits: Thresholds) -> Status:
+    """Judge the share of squared length in the mean row; variance: the share around it."""
+    issue, warning = shares_of(negative_share, limits)
+    if variance <= limits.rounding_variance:
+        return "not_applicable"
+    return "issue" if share > issue else "warning" if share > warning else "passed"
 
 
 def shares_of(negative_share: float, limits: Thresholds) -> tuple[float, float]:

@@ -3,8 +3,9 @@
 from nemd_toolkit.findings.finding import About, Finding, Status
 from nemd_toolkit.findings.thresholds import Thresholds
 from nemd_toolkit.measures.summary import ClusteringMeasures, Measures
+from nemd_toolkit.measures.usage import Usage
 
-__all__ = ["ABOUT", "check"]
+__all__ = ["ABOUT", "check", "excess_of", "status_of"]
 
 ABOUT = About(
     code="NEMD004",
@@ -63,19 +64,30 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
 
 
 def _status(c: ClusteringMeasures, limits: Thresholds) -> Status:
-    beyond_chance = _excess(c) * c.k > limits.dead_deviations * c.usage.null.dead_sd
-    if not beyond_chance or _excess(c) <= limits.dead_share_warning:
+    return status_of(c.usage, _copies(c), limits)
+
+
+def status_of(usage: Usage, copies: int, limits: Thresholds) -> Status:
+    """Judge the use of own prototypes; `copies` of the empty ones are explained by another."""
+    k, excess = len(usage.sizes), excess_of(usage, copies)
+    beyond_chance = excess * k > limits.dead_deviations * usage.null.dead_sd
+    if not beyond_chance or excess <= limits.dead_share_warning:
         return "passed"
-    enough = _excess(c) > limits.dead_share_issue and _members(c) >= limits.dead_members
+    members = float(usage.sizes.sum()) / k
+    enough = excess > limits.dead_share_issue and members >= limits.dead_members
     return "issue" if enough else "warning"
 
 
-def _excess(c: ClusteringMeasures) -> float:
+def excess_of(usage: Usage, copies: int) -> float:
     """Share of all prototypes that are empty beyond the expected number; may be negative.
 
     Copies of another prototype are empty because the first of them takes the samples: NEMD003's.
     """
-    return (c.usage.dead - _copies(c) - c.usage.null.dead) / c.k
+    return (usage.dead - copies - usage.null.dead) / len(usage.sizes)
+
+
+def _excess(c: ClusteringMeasures) -> float:
+    return excess_of(c.usage, _copies(c))
 
 
 def _copies(c: ClusteringMeasures) -> int:

@@ -2,7 +2,6 @@
 
 from nemd_toolkit.findings.finding import About, Finding, Status
 from nemd_toolkit.findings.thresholds import Thresholds
-from nemd_toolkit.measures.spectrum import Spectrum
 from nemd_toolkit.measures.summary import Measures
 
 __all__ = ["ABOUT", "check", "status_of"]
@@ -36,7 +35,9 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         "effective_rank_uncentred": spectrum.effective_rank,
         "null_effective_rank": null,
     }
-    status = status_of(spectrum, limits)
+    status = status_of(
+        rank=rank, null=null, cap=spectrum.cap, variance=spectrum.variance, limits=limits
+    )
     message = (
         f"effective rank {rank:.1f} (centred) of {spectrum.cap} possible; "
         f"uniform points have {null:.1f}"
@@ -50,10 +51,12 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
     )
 
 
-def status_of(spectrum: Spectrum, limits: Thresholds) -> Status:
-    """Judge the centred effective rank beside that of uniform points of the same N and d."""
-    rank, null = spectrum.effective_rank_centred, spectrum.null_effective_rank
-    if spectrum.variance <= limits.rounding_variance or spectrum.cap <= limits.rank_issue:
+def status_of(*, rank: float, null: float, cap: int, variance: float, limits: Thresholds) -> Status:
+    """Judge the centred effective rank beside that of uniform points of the same N and d.
+
+    cap: no rank can exceed it; variance: share of squared length around the mean.
+    """
+    if variance <= limits.rounding_variance or cap <= limits.rank_issue:
         return "not_applicable"
     small = min(limits.rank_issue, limits.rank_share_small * null)
     if rank < max(small, limits.rank_share_issue * null):

@@ -4,7 +4,7 @@ from nemd_toolkit.findings.finding import About, Finding, Status
 from nemd_toolkit.findings.thresholds import Thresholds
 from nemd_toolkit.measures.summary import ClusteringMeasures, Measures
 
-__all__ = ["ABOUT", "check"]
+__all__ = ["ABOUT", "check", "status_of"]
 
 ABOUT = About(
     code="NEMD003",
@@ -67,7 +67,11 @@ def _counted(clustering: ClusteringMeasures) -> int:
 
 
 def _status(clustering: ClusteringMeasures, limits: Thresholds) -> Status:
-    share, null = _repeated(clustering, limits), _by_chance(clustering, limits)
+    return status_of(_repeated(clustering, limits), _by_chance(clustering, limits), limits)
+
+
+def status_of(share: float, null: float | None, limits: Thresholds) -> Status:
+    """Judge the share that repeats beside that of uniform ones; None: not a model's own."""
     if share <= limits.duplicate_share:
         return "passed"
     return "warning" if null is None or share <= null + limits.duplicate_share else "issue"

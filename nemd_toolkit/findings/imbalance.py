@@ -3,8 +3,9 @@
 from nemd_toolkit.findings.finding import About, Finding, Status
 from nemd_toolkit.findings.thresholds import Thresholds
 from nemd_toolkit.measures.summary import ClusteringMeasures, Measures
+from nemd_toolkit.measures.usage import Usage
 
-__all__ = ["ABOUT", "check"]
+__all__ = ["ABOUT", "check", "evenness_of", "status_of"]
 
 ABOUT = About(
     code="NEMD005",
@@ -65,13 +66,23 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
 
 
 def _status(c: ClusteringMeasures, limits: Thresholds) -> Status:
-    within_chance = c.usage.entropy >= c.usage.null.entropy.low
-    if within_chance or _evenness(c) >= limits.evenness_warning:
+    return status_of(c.usage, limits, own=c.source == "own")
+
+
+def status_of(usage: Usage, limits: Thresholds, *, own: bool) -> Status:
+    """Judge how evenly prototypes are used; at most a warning where they are not a model's own."""
+    within_chance = usage.entropy >= usage.null.entropy.low
+    evenness = evenness_of(usage)
+    if within_chance or evenness >= limits.evenness_warning:
         return "passed"
-    return "issue" if c.source == "own" and _evenness(c) < limits.evenness_issue else "warning"
+    return "issue" if own and evenness < limits.evenness_issue else "warning"
 
 
 def _evenness(c: ClusteringMeasures) -> float:
+    return evenness_of(c.usage)
+
+
+def evenness_of(usage: Usage) -> float:
     """Perplexity as a share of the null's, the null scaled down to the prototypes in use."""
-    alive = min(1.0, c.usage.used / (c.k - c.usage.null.dead))
-    return c.usage.perplexity / (c.usage.null.perplexity.value * alive)
+    alive = min(1.0, usage.used / (len(usage.sizes) - usage.null.dead))
+    return usage.perplexity / (usage.null.perplexity.value * alive)

@@ -12,9 +12,11 @@ ABOUT = About(
     kind="doubt",
     meaning="Rows repeat one another exactly. Either samples were given twice, which makes every "
     "cloud look tighter than it is, or the encoder gives equal outputs for unequal inputs. (Rows "
-    "with NaN, infinity or norm 0 are refused before any analysis.)",
+    "with NaN, infinity or norm 0 are refused before any analysis; a monitor of a training counts "
+    "them, and such losses, as this.)",
     fires="more than half of the rows repeat another row (a warning from 1 % on)",
-    remedy="Remove repeated samples; if the inputs do differ, look at NEMD001 and NEMD002.",
+    remedy="Remove repeated samples; if the inputs do differ, look at NEMD001 and NEMD002. NaN in "
+    "a training: lower the learning rate, clip gradients, divide by no norm without an epsilon.",
 )
 
 

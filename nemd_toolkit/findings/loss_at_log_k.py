@@ -7,7 +7,7 @@ from nemd_toolkit.findings.finding import About, Finding, Status
 from nemd_toolkit.findings.thresholds import Thresholds
 from nemd_toolkit.measures.summary import Measures
 
-__all__ = ["ABOUT", "check"]
+__all__ = ["ABOUT", "check", "status_of"]
 
 ABOUT = About(
     code="NEMD011",
@@ -48,11 +48,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         )
     worst = min(ends, key=_gap)
     last, gap = worst[-1], _gap(worst)
-    status: Status = "passed"
-    if gap <= limits.chance_gap_issue:
-        status = "issue"
-    elif gap <= limits.chance_gap_warning:
-        status = "warning"
+    status = status_of(gap, limits)
     span = f"over epochs {worst[0].epoch}…{last.epoch}" if len(worst) > 1 else "no other is known"
     return Finding(
         about=ABOUT,
@@ -62,6 +58,13 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         measured={"loss": last.value, "chance": last.chance, "gap": gap, "epochs": len(worst)},
         threshold=thresholds,
     )
+
+
+def status_of(gap: float, limits: Thresholds) -> Status:
+    """Judge the distance of a loss from ln K, in nats ≥ 0."""
+    if gap <= limits.chance_gap_issue:
+        return "issue"
+    return "warning" if gap <= limits.chance_gap_warning else "passed"
 
 
 def _ends(measures: Measures, epochs: int) -> list[Sequence[LoggedLoss]]:

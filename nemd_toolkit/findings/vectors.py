@@ -13,7 +13,7 @@ from nemd_toolkit.findings import (
     duplicated_prototypes,
     total_collapse,
 )
-from nemd_toolkit.findings.finding import Finding, Status
+from nemd_toolkit.findings.finding import Finding
 from nemd_toolkit.findings.thresholds import Thresholds
 from nemd_toolkit.findings.verdict import Verdict
 from nemd_toolkit.measures.vectors import VectorGeometry
@@ -93,7 +93,13 @@ def _one_point(found: VectorGeometry, limits: Thresholds) -> Finding:
 
 def _few_dimensions(found: VectorGeometry, limits: Thresholds) -> Finding:
     spectrum = found.spectrum
-    status = dimensional_collapse.status_of(spectrum, limits)
+    status = dimensional_collapse.status_of(
+        rank=spectrum.effective_rank_centred,
+        null=spectrum.null_effective_rank,
+        cap=spectrum.cap,
+        variance=spectrum.variance,
+        limits=limits,
+    )
     message = (
         f"effective rank {spectrum.effective_rank_centred:.1f} (centred) of {spectrum.cap} "
         f"possible; uniform vectors have {spectrum.null_effective_rank:.1f}"
@@ -122,13 +128,13 @@ def _few_dimensions(found: VectorGeometry, limits: Thresholds) -> Finding:
 def _cone(found: VectorGeometry, limits: Thresholds) -> Finding:
     share = max(0.0, found.mean_cosine)
     issue, warning = cone.shares_of(found.negative_share, limits)
-    status: Status = "issue" if share > issue else "warning" if share > warning else "passed"
+    status = cone.status_of(share, found.negative_share, found.spectrum.variance, limits)
     message = (
         f"{share:.1%} of the squared length is common to all vectors (their mean cosine; "
         "uniform ones: 0%)"
     )
-    if found.spectrum.variance <= limits.rounding_variance:
-        status, message = "not_applicable", "all vectors are one point, see NEMD001"
+    if status == "not_applicable":
+        message = "all vectors are one point, see NEMD001"
     return Finding(
         about=cone.ABOUT,
         status=status,
@@ -143,9 +149,7 @@ def _repeated(found: VectorGeometry, limits: Thresholds) -> Finding:
     epsilon = limits.duplicate_epsilon
     share = found.share_repeated(epsilon)
     null = dict(found.uniform_duplicates)[epsilon]
-    status: Status = "passed"
-    if share > limits.duplicate_share:
-        status = "issue" if share > null + limits.duplicate_share else "warning"
+    status = duplicated_prototypes.status_of(share, null, limits)
     return Finding(
         about=duplicated_prototypes.ABOUT,
         status=status,

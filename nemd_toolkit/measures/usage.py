@@ -14,7 +14,7 @@ from jaxtyping import Int
 from nemd_toolkit.measures.intervals import LEVEL, Interval
 from nemd_toolkit.prototypes import Prototypes
 
-__all__ = ["NULL_DRAWS", "Usage", "UsageNull", "measure_usage", "usage_null"]
+__all__ = ["NULL_DRAWS", "Usage", "UsageNull", "measure_usage", "usage_null", "usage_of"]
 
 NULL_DRAWS = 400  # of the multinomial; ten lie beyond each end of the 95 % band
 
@@ -66,7 +66,15 @@ def measure_usage(prototypes: Prototypes, *, seed: int = 0) -> Usage:
     >>> usage.entropy, usage.perplexity, usage.gini, usage.dead, usage.null.dead
     (1.0, 2.0, 0.0, 0, 0.125)
     """
-    sizes = prototypes.sizes.numpy()
+    return usage_of(prototypes.sizes.numpy(), seed=seed)
+
+
+def usage_of(sizes: Int[np.ndarray, " k"], *, seed: int = 0) -> Usage:
+    """Measure the number of samples of each of K prototypes, as `measure_usage` does.
+
+    >>> usage_of(np.array([2, 2])).perplexity
+    2.0
+    """
     entropy, perplexity, gini = _evenness(sizes)
     return Usage(
         sizes=sizes,
