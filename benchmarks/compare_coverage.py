@@ -31,7 +31,7 @@ from nemd_toolkit.measures.row_influence import row_influence
 from nemd_toolkit.measures.spectrum import measure_spectrum
 from nemd_toolkit.progress import bar, show_progress
 
-COUNT, DIM, GROUPS, POINTS = 600, 32, 12, 12
+COUNT, DIM, GROUPS, POINTS = 600, 32, 12, 8
 COLUMNS = ("score", "excess")
 
 
@@ -102,8 +102,8 @@ def _of_rows(both: list[nt.Embeddings]) -> dict[str, tuple[Change, Change]]:
     for name, values in (("rank", ranks), ("mean_share", means)):
         parts = (getattr(influences[0], name), getattr(influences[1], name))
         found[name] = (
-            change_of_rows(*values, parts, COUNT, same_rows=True),
-            change_of_rows(*values, parts, COUNT, same_rows=False),
+            change_of_rows(tuple(values), parts, (COUNT, COUNT), same_rows=True),
+            change_of_rows(tuple(values), parts, (COUNT, COUNT), same_rows=False),
         )
     return found
 

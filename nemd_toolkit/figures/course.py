@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -111,45 +112,51 @@ def _draw_limits(axes: Axes, limits: Sequence[Limit]) -> None:
     low, high = axes.get_ylim()
     room = 1.5 * (high - low)
     right = blended_transform_factory(axes.transAxes, axes.transData)
-    for limit in limits:
-        if low - room <= limit.value <= high + room:
-            axes.axhline(limit.value, color=VERMILLION, ls="--", lw=1.2)
-            axes.text(
-                1.0,
-                limit.value,
-                f"{limit.name} {limit.value:g}",
-                transform=right,
-                ha="right",
-                va="bottom",
-                color=VERMILLION,
-                fontsize=9,
-            )
+    near = [limit for limit in limits if low - room <= limit.value <= high + room]
+    for place, limit in enumerate(sorted(near, key=lambda limit: -limit.value)):
+        axes.axhline(limit.value, color=VERMILLION, ls="--", lw=1.2)
+        axes.text(
+            1.0,
+            limit.value,
+            f"{limit.name} {limit.value:g}",
+            transform=right,
+            ha="right",
+            va="top" if place else "bottom",  # the upper one above, so that two do not collide
+            color=VERMILLION,
+            fontsize=9,
+        )
 
 
 def _draw_marks(axes: Axes, axis: Axis) -> None:
     """Mark the best checkpoint and the beginning of the collapse, above the curves."""
+    marks = [(axis.best, "best", GREEN, "*"), (axis.collapse, "collapse", VERMILLION, "v")]
+    there = sorted(
+        ((at, word, colour, marker) for at, word, colour, marker in marks if at is not None),
+        key=lambda mark: mark[0],
+    )
     above = blended_transform_factory(axes.transData, axes.transAxes)
-    for at, word, colour, marker in (
-        (axis.best, "best", GREEN, "*"),
-        (axis.collapse, "collapse", VERMILLION, "v"),
-    ):
-        if at is None:
-            continue
+    for place, (at, word, colour, marker) in enumerate(there):
         axes.axvline(at, color=colour, lw=1, ls=":")
-        axes.plot(
-            [at],
-            [1.0],
-            transform=above,
-            marker=marker,
-            ms=9,
-            color=colour,
-            ls="none",
-            clip_on=False,
-            gid=f"mark-{word}",
-        )
-        side = "right" if at > (axis.at[0] + axis.at[-1]) / 2 else "left"
-        lift = 1.03 if word == "collapse" else 1.09
+        style: dict[str, Any] = {"ms": 9, "color": colour, "ls": "none", "clip_on": False}
+        axes.plot([at], [1.0], transform=above, marker=marker, gid=f"mark-{word}", **style)
+        side, lift = _beside(axis, at, place, len(there))
         axes.text(at, lift, f" {word} ", transform=above, ha=side, va="bottom", color=colour)
+
+
+def _beside(
+    axis: Axis, at: float, place: int, marks: int
+) -> tuple[Literal["left", "right"], float]:
+    """Give the side and height of a mark's word: two words point away from each other.
+
+    One that would leave the figure turns round, in a line of its own.
+    """
+    share = (at - axis.at[0]) / (axis.at[-1] - axis.at[0] or 1.0)
+    right = share > 0.5 if marks == 1 else place == 0
+    if right and share < 0.15:
+        return "left", 1.1
+    if not right and share > 0.75:
+        return "right", 1.1
+    return "right" if right else "left", 1.03
 
 
 def _finish(axes: Axes, axis: Axis) -> None:

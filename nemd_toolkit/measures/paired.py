@@ -97,28 +97,32 @@ def change_of_nemd(
 
 
 def change_of_rows(
-    before: float,
-    after: float,
-    influences: tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]],
-    count: int,
+    values: tuple[float, float],
+    influences: tuple[Float[np.ndarray, " m"], Float[np.ndarray, " k"]],
+    samples: tuple[int, int],
     *,
     same_rows: bool,
 ) -> Change:
-    """`after` less `before`, numbers of all `count` samples, with what m of them say of the error.
+    """Second value less the first, with what the influences of (some of) the samples say of it.
 
-    influences: of each sample on the first and on the second number; the same samples in one order
-    if `same_rows`.
+    samples: how many each value was measured on. `same_rows` says that influences are those of the
+    same samples in one order.
 
     >>> part = np.array([1.0, -1.0, 1.0, -1.0])
-    >>> change_of_rows(2.0, 3.0, (part, 2 * part), 4, same_rows=True).low
-    -0.8375
+    >>> change_of_rows((2.0, 3.0), (part, 2 * part), (4, 4), same_rows=True).low
+    -0.8374
     """
-    one, other = influences
-    parts = [other - one] if same_rows else [one, other]
-    variance = sum(float(part.var(ddof=1)) for part in parts) / count
-    found = interval_around(
-        after - before, Error(variance=variance, freedom=min(len(one), len(other)) - 1.0)
-    )
+    first, second = influences
+    if same_rows:
+        parts = [(second - first, samples[0])]
+    else:
+        parts = [(first, samples[0]), (second, samples[1])]
+    errors = [
+        Error(variance=float(part.var(ddof=1)) / count, freedom=len(part) - 1.0)
+        for part, count in parts
+        if len(part) > 1
+    ]
+    found = interval_around(values[1] - values[0], joined(errors))
     return Change(value=found.value, low=found.low, high=found.high, paired=same_rows)
 
 

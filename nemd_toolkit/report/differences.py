@@ -110,10 +110,9 @@ class SideBySide:
         read: Callable[[Measures], float] = _ROWS[number]
         parts = [self._influence(name, number) for name in (first, second)]
         return change_of_rows(
-            read(a.measures),
-            read(b.measures),
+            (read(a.measures), read(b.measures)),
             (parts[0], parts[1]),
-            min(self._influences[name].samples for name in (first, second)),
+            (self._influences[first].samples, self._influences[second].samples),
             same_rows=_same_rows(a, b),
         )
 

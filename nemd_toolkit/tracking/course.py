@@ -68,12 +68,19 @@ class Course:
     @property
     def kinds(self) -> list[str]:
         """Names of the collapses that are issues where the collapse begins."""
+        return [] if self.collapse is None else _collapses(self.stops[self.collapse])
+
+    @property
+    def later_kinds(self) -> list[str]:
+        """Names of those that are issues at the last checkpoint, but not yet at the beginning."""
         if self.collapse is None:
             return []
-        findings = self.stops[self.collapse].point.findings
-        return [
-            f.about.name for f in findings if f.status == "issue" and f.about.kind == "collapse"
-        ]
+        return [name for name in _collapses(self.stops[-1]) if name not in self.kinds]
+
+
+def _collapses(stop: Stop) -> list[str]:
+    findings = stop.point.findings
+    return [f.about.name for f in findings if f.status == "issue" and f.about.kind == "collapse"]
 
 
 def course_of(stops: Sequence[Stop], *, unit: str, ordered_by: str) -> Course:

@@ -83,6 +83,7 @@ def _collapse(course: Course) -> dict[str, Any] | None:
         "healthy_until": _place(course, course.collapse - 1 if course.collapse else None),
         "in_doubt_since": _place(course, course.doubt),
         "kinds": course.kinds,
+        "later_kinds": course.later_kinds,
     }
 
 

@@ -18,7 +18,7 @@ from nemd_toolkit.tracking.points import NUMBERS, Number
 from nemd_toolkit.tracking.sentences import (
     EVIDENCE,
     best_sentence,
-    collapse_sentence,
+    collapse_sentences,
     onset_sentence,
 )
 from nemd_toolkit.tracking.tracking import Tracked
@@ -49,6 +49,7 @@ def write(tracked: Tracked, folder: Path) -> Path:
 def _page(tracked: Tracked, drawn: list[Any]) -> str:
     course = tracked.course
     last = course.stops[-1].point
+    head, more = collapse_sentences(course)
     numbers = [
         name for name in _IN_TABLE if any(value is not None for value in course.numbers(name))
     ]
@@ -56,7 +57,8 @@ def _page(tracked: Tracked, drawn: list[Any]) -> str:
         "track.html.j2",
         title=f"{len(course.stops)} checkpoints · nemd",
         state=_state(course),
-        collapse=collapse_sentence(course),
+        collapse=head,
+        more=more,
         best=best_sentence(course),
         evidence=EVIDENCE,
         last=course.stops[-1].label,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from nemd_toolkit.tracking.course import Course, Onset
 
-__all__ = ["EVIDENCE", "best_sentence", "collapse_sentence", "headline", "onset_sentence", "spans"]
+__all__ = ["EVIDENCE", "best_sentence", "collapse_sentences", "headline", "onset_sentence", "spans"]
 
 _MOST_SPANS = 6
 EVIDENCE = (
@@ -18,30 +18,35 @@ EVIDENCE = (
 
 
 def headline(course: Course) -> str:
-    """Give the two things to know: when the collapse begins, and which checkpoint is best."""
-    return f"{collapse_sentence(course)} {best_sentence(course)}"
+    """Give the things to know: when the collapse begins, and which checkpoint is best."""
+    head, more = collapse_sentences(course)
+    return " ".join(part for part in (head, best_sentence(course), more) if part)
 
 
-def collapse_sentence(course: Course) -> str:
-    """Say when the lasting collapse begins, or that there is none."""
+def collapse_sentences(course: Course) -> tuple[str, str]:
+    """Say when the lasting collapse begins, or that there is none; and what more there is to it."""
     stops, count = course.stops, len(course.stops)
+    passed = ""
+    if course.recovered:
+        passed = f"Collapsed for a while: {spans(course, course.recovered)}."
     if course.collapse is None:
         many = f"{count} checkpoints" if count > 1 else "one checkpoint"
-        end = ""
         if course.doubt is not None:
-            end = f"; inconclusive from {stops[course.doubt].label} to the end"
-        if course.recovered:
-            end = f"; {spans(course, course.recovered)} collapsed, and it did not last" + end
-        return f"No collapse that lasts over {many}{end}."
-    kinds = ", ".join(course.kinds)
-    label = stops[course.collapse].label
+            return f"No sure collapse over {many}, but doubt at the end.", (
+                f"Inconclusive from {stops[course.doubt].label} on. {passed}".strip()
+            )
+        return f"No collapse that lasts over {many}.", passed
+    kinds, label = ", ".join(course.kinds), stops[course.collapse].label
+    more = [f"Later {', '.join(course.later_kinds)}."] if course.later_kinds else []
     if course.collapse == 0:
-        return f"Collapsed ({kinds}) from the first checkpoint, {label}, to the last."
-    between = f"after {stops[course.collapse - 1].label}, seen at {label}"
-    doubt = ""
+        return f"Collapsed ({kinds}) from the first checkpoint, {label}, on.", " ".join(more)
+    before = stops[course.collapse - 1]
+    word = f"The checkpoint before, {before.label}, is {before.point.verdict.state}"
     if course.doubt is not None:
-        doubt = f", in doubt since {stops[course.doubt].label}"
-    return f"Collapse ({kinds}) begins at {label} ({between}{doubt})."
+        word += f", and so are all since {stops[course.doubt].label}"
+    return f"Collapse ({kinds}) begins at {label}.", " ".join(
+        part for part in (f"{word}.", *more, passed) if part
+    )
 
 
 def best_sentence(course: Course) -> str:
@@ -72,7 +77,16 @@ def spans(course: Course, places: Sequence[int]) -> str:
             runs[-1].append(place)
         else:
             runs.append([place])
-    labels = [course.stops[place].label for place in range(len(course.stops))]
-    told = [labels[r[0]] if len(r) == 1 else f"{labels[r[0]]} to {labels[r[-1]]}" for r in runs]
+    told = [_span(course, run[0], run[-1]) for run in runs]
     more = f" and {len(told) - _MOST_SPANS} more" if len(told) > _MOST_SPANS else ""
     return ", ".join(told[:_MOST_SPANS]) + more
+
+
+def _span(course: Course, first: int, last: int) -> str:
+    start, end = course.stops[first].label, course.stops[last].label
+    if first == last:
+        return start
+    unit = f"{course.unit} "
+    if start.startswith(unit) and end.startswith(unit):
+        return f"{course.unit}s {start.removeprefix(unit)} to {end.removeprefix(unit)}"
+    return f"{start} to {end}"

@@ -2,7 +2,7 @@
 
 from nemd_toolkit.measures import Interval
 from nemd_toolkit.report.wording import interval, number, shortened, state_of
-from nemd_toolkit.tracking.sentences import best_sentence, collapse_sentence
+from nemd_toolkit.tracking.sentences import best_sentence, collapse_sentences
 from nemd_toolkit.tracking.tracking import Tracked
 
 __all__ = ["track_lines"]
@@ -26,7 +26,8 @@ def track_lines(tracked: Tracked) -> list[str]:
     table = [
         "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-    heads = [collapse_sentence(course), best_sentence(course)]
+    head, more = collapse_sentences(course)
+    heads = [head, best_sentence(course), *([more] if more else [])]
     return [*heads, "", *table, "", _done(tracked)]
 
 
@@ -42,5 +43,5 @@ def _done(tracked: Tracked) -> str:
     if tracked.repeated:
         said.append(f"{len(tracked.repeated)} with the bytes of another")
     if tracked.ignored:
-        said.append(f"{tracked.ignored} other files ignored")
+        said.append(f"{tracked.ignored} other file{'s' * (tracked.ignored != 1)} left out")
     return f"Checkpoints: {', '.join(said)}; ordered by {tracked.course.ordered_by}."
