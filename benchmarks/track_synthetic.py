@@ -17,6 +17,7 @@ import torch
 
 import nemd_toolkit as nt
 from nemd_toolkit.findings import Thresholds
+from nemd_toolkit.measures.spectrum import measure_spectrum
 from nemd_toolkit.tracking import track
 from pauc_train.saving import read_checkpoint, write_checkpoint
 from tests import worlds
@@ -31,18 +32,21 @@ Record = dict[str, Any]
 
 def synthetic_run(kind: str, shape: str, seed: int, work: Path) -> Record:
     """Make one run, track it, and set the onset found beside the true one."""
-    rng = np.random.default_rng([seed, KINDS.index(kind), shape == "sudden"])
-    if shape == "sudden":
+    sudden = shape == "sudden"
+    rng = np.random.default_rng([seed, KINDS.index(kind), sudden])
+    if sudden:
         truth = int(rng.integers(3, CHECKPOINTS - 2))
-        severities = [0.1] * truth + [worlds.STATED[kind]] * (CHECKPOINTS - truth)
+        severities = [0.0] * truth + [worlds.STATED[kind]] * (CHECKPOINTS - truth)
     else:
         severities = np.linspace(0, 1, CHECKPOINTS).tolist()
-        truth = next(e for e, severity in enumerate(severities) if _beyond(kind, severity, seed))
+        truth = next(
+            e for e, severity in enumerate(severities) if _beyond(kind, severity, 1000 * seed)
+        )
     folder = work / f"{kind}-{shape}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     for epoch, severity in enumerate(severities):
-        # other rows and noise at each checkpoint would be another world: one seed for all
-        world = worlds.make(kind, severity, _setting(seed))
+        # one world that changes by degrees, or another of the same law at each checkpoint
+        world = worlds.make(kind, severity, _setting(1000 * seed + epoch * sudden))
         np.save(folder / f"epoch_{epoch}.npy", world.rows.numpy())
     found = track(folder, prototypes=(GROUPS, GROUPS // 2), records=folder / "track")
     return _record(kind, shape, seed, truth, found)
@@ -58,8 +62,7 @@ def duplicated_run(shape: str, seed: int, checkpoint: Path, work: Path) -> Recor
         copies = [0] * truth + [math.ceil(0.3 * k)] * (CHECKPOINTS - truth)
     else:
         copies = [round(0.4 * k * epoch / (CHECKPOINTS - 1)) for epoch in range(CHECKPOINTS)]
-        # one more than the copies repeat another: the one that they are copies of
-        truth = next(e for e, c in enumerate(copies) if c and (c + 1) / k > LIMITS.duplicate_share)
+        truth = next(e for e, c in enumerate(copies) if c / k > LIMITS.duplicate_share)
     folder = work / f"duplicated-{shape}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     order = rng.permutation(k)
@@ -87,17 +90,20 @@ def _setting(seed: int, count: int = COUNT) -> worlds.Setting:
 def _beyond(kind: str, severity: float, seed: int) -> bool:
     """Whether the law at this severity is beyond the limit of the check that names it."""
     read: dict[str, Callable[[], bool]] = {
-        "total": lambda: 10 ** (-8 * severity) * _variance(seed) < LIMITS.total_variance_issue,
-        "cone": lambda: (
-            0.98 * severity + (1 - 0.98 * severity) * (1 - _variance(seed)) > LIMITS.cone_issue
-        ),
+        # on its way to a point it is a cone first
+        "total": lambda: 1 - 10 ** (-8 * severity) * _variance(seed) > LIMITS.cone_issue,
+        "cone": lambda: 1 - (1 - 0.98 * severity) * _variance(seed) > LIMITS.cone_issue,
         "dimensional": lambda: (
             _rank(severity, seed) < LIMITS.rank_issue
-            or _rank(severity, seed) / (0.985 * DIM) < LIMITS.rank_share_issue
+            or _rank(severity, seed) / _uniform_rank() < LIMITS.rank_share_issue
         ),
         "coagulated": lambda: _score(severity, seed) > LIMITS.coagulation_issue,
     }
     return read[kind]()
+
+
+def _uniform_rank() -> float:
+    return measure_spectrum(worlds.noise(COUNT, DIM)).null_effective_rank
 
 
 def _variance(seed: int) -> float:
@@ -107,14 +113,12 @@ def _variance(seed: int) -> float:
 
 
 def _rank(severity: float, seed: int) -> float:
-    rows = worlds.make("dimensional", severity, _setting(seed, 16_000)).rows.double()
-    values = torch.linalg.svdvals(rows - rows.mean(0))
-    p = values / values.sum()
-    return float((-(p * p.clamp_min(1e-300).log()).sum()).exp())
+    rows = worlds.make("dimensional", severity, _setting(seed, 16_000)).rows
+    return measure_spectrum(rows).effective_rank_centred
 
 
 def _score(severity: float, seed: int) -> float:
-    """Greatest score over the clusterings, of labels' prototypes of many rows: no k-means in it."""
+    """Score of the true groups, of many rows."""
     world = worlds.make("coagulated", severity, _setting(seed, 16_000))
     score = nt.nemd(nt.prototypes_from_labels(nt.Embeddings(world.rows, labels=world.group))).score
     return score.value if score else math.nan

@@ -1,7 +1,7 @@
 """Exit codes for build systems: whether analyses pass what `--fail-on` names."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.findings import CHECKS, Finding, Verdict
@@ -23,6 +23,7 @@ PASSED, FAILED, WRONG_USE, INCONCLUSIVE = 0, 1, 2, 3
 _LEVELS = ("issue", "warning")
 
 
+@runtime_checkable
 class Judged(Protocol):
     """What a gate reads: an analysis, or a checkpoint of a course."""
 

@@ -15,6 +15,7 @@ __all__ = ["Order", "Position", "natural_key", "order_of", "stored_position"]
 _STEPS = ("global_step", "step", "iteration", "iter", "num_updates")
 _TABLES = {".npy", ".npz", ".parquet"}
 _MOST = 1 << 53
+_LONGEST_LABEL = 40
 _NUMBER = re.compile(r"\d{1,15}")
 _EPOCH = re.compile(r"(?:^|[^a-z])(?:epoch|ep|e)[-_=\s]*$", re.IGNORECASE)
 _STEP = re.compile(r"(?:step|iter|iteration|it|update)s?[-_=\s]*$", re.IGNORECASE)
@@ -132,7 +133,7 @@ def _by_position(names: Sequence[str], positions: Sequence[Position | None], uni
     return Order(
         places=tuple(places),
         labels=tuple(
-            f"{label} ({names[place]})" if label in twice else label
+            f"{label} ({_plain(names[place])})" if label in twice else label
             for label, place in zip(labels, places, strict=True)
         ),
         at=_apart([float(value) for value in values]),
@@ -156,7 +157,8 @@ def _by_name(names: Sequence[str]) -> Order:
     if varying is None:
         at = tuple(float(place) for place in range(len(names)))
         by = "the file names, which have no number that tells all of them apart"
-        return Order(places=tuple(places), labels=tuple(ordered), at=at, unit="checkpoint", by=by)
+        labels = tuple(_plain(name) for name in ordered)
+        return Order(places=tuple(places), labels=labels, at=at, unit="checkpoint", by=by)
     values = [int(row[varying]) for row in numbers]
     unit = _unit(ordered[0], varying)
     rank = sorted(range(len(values)), key=values.__getitem__)
@@ -167,6 +169,12 @@ def _by_name(names: Sequence[str]) -> Order:
         unit=unit,
         by="the numbers in the file names",
     )
+
+
+def _plain(name: str) -> str:
+    """Give a file's name for use within a sentence: short, on one line, writing one way."""
+    shown = "".join(c if c.isprintable() else "?" for c in name)
+    return shown if len(shown) <= _LONGEST_LABEL else f"{shown[: _LONGEST_LABEL - 1]}…"
 
 
 def _unit(name: str, column: int) -> str:

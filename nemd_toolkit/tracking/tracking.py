@@ -23,6 +23,8 @@ __all__ = ["Failure", "Tracked", "track"]
 
 _EPSILON = Thresholds().duplicate_epsilon
 _LONGEST_REASON = 500  # characters
+_DEFAULTS: dict[str, Any] = {"split": "train", "device": "cpu"}
+_DEFAULTS |= dict.fromkeys(("layer", "layout", "branch", "encoder"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,10 @@ def track(
     named = [sources] if isinstance(sources, (str, Path)) else list(sources)
     found = find_sources([Path(source) for source in named], images=data is not None)
     ignored = parse_codes(ignore, "--ignore") if ignore else ()
-    asked = {"data": data, "prototypes": prototypes, "seed": seed, "ignore": ignored} | options
+    if isinstance(prototypes, (int, str)):
+        prototypes = (prototypes,)
+    asked: dict[str, Any] = {"data": data, "prototypes": prototypes, "seed": seed}
+    asked |= {"ignore": ignored} | _DEFAULTS | options
     asked["labels"] = None if labels is None else sha256(_file(labels))
     images = None if data is None else (data, options.get("split", "train"))
     work = _Work(
@@ -167,16 +172,20 @@ def _records(
 
 
 def _taken(candidate: Candidate, seen: set[str], work: _Work) -> _Taken | Failure | None:
-    """Take the kept record, or analyse; None for the bytes of another checkpoint."""
+    """Take the kept record, or analyse; None for another copy of one and the same checkpoint.
+
+    A file that states its epoch and has the bytes of another is the same checkpoint, such as
+    last.pt. Embeddings state none: equal ones of two epochs are a run that stands still.
+    """
     try:
         digest = sha256(candidate.path)
-        if digest in seen:
-            return None
         record = kept(work.folder, digest, work.settings, epsilon=_EPSILON)
-        if record is not None and record.log == log_digest(candidate.path, record.position):
-            return _Taken(name=candidate.name, sha256=digest, record=record, new=False)
-        record = _analysed(candidate.path, work.options)
-        return _Taken(name=candidate.name, sha256=digest, record=record, new=True)
+        if record is None or record.log != log_digest(candidate.path, record.position):
+            record = _analysed(candidate.path, work.options)
+            return _Taken(name=candidate.name, sha256=digest, record=record, new=True)
+        if digest in seen and record.position is not None:
+            return None
+        return _Taken(name=candidate.name, sha256=digest, record=record, new=False)
     except (NemdError, OSError) as error:
         reason = "".join(c if c.isprintable() else "?" for c in " ".join(str(error).split()))
         return Failure(name=candidate.name, reason=reason[:_LONGEST_REASON])
