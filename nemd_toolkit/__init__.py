@@ -20,6 +20,7 @@ from nemd_toolkit.prototypes import (
     prototypes_from_vectors,
 )
 from nemd_toolkit.report.analysis import Analysis
+from nemd_toolkit.tracking import Tracked, track
 from nemd_toolkit.transport import (
     AllPairs,
     MemberClouds,
@@ -46,6 +47,7 @@ __all__ = [
     "Pairs",
     "Prototypes",
     "Thresholds",
+    "Tracked",
     "Transport",
     "UnknownLayout",
     "UnsafeFile",
@@ -62,5 +64,6 @@ __all__ = [
     "prototypes_from_vectors",
     "read_checkpoint",
     "save_embeddings",
+    "track",
     "wasserstein1",
 ]

@@ -32,6 +32,7 @@ from nemd_toolkit.cli_options import (
     Seed,
     Split,
 )
+from nemd_toolkit.cli_track import track_command
 from nemd_toolkit.errors import InputError, NemdError, PartlyLoaded
 from nemd_toolkit.progress import show_progress
 
@@ -166,6 +167,9 @@ def compare_command(
     if not quiet:
         _print_lines([*comparison_lines(runs), "", f"Comparison: {page}"])
     raise typer.Exit(exit_code([found for _, found in runs], gate))
+
+
+app.command("track")(track_command)
 
 
 @app.command("demo")

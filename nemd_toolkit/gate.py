@@ -1,16 +1,17 @@
 """Exit codes for build systems: whether analyses pass what `--fail-on` names."""
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.findings import CHECKS, Finding
-from nemd_toolkit.report.analysis import Analysis
+from nemd_toolkit.findings import CHECKS, Finding, Verdict
 
 __all__ = [
     "FAILED",
     "INCONCLUSIVE",
     "PASSED",
     "WRONG_USE",
+    "Judged",
     "cannot_tell",
     "exit_code",
     "fails",
@@ -20,6 +21,19 @@ __all__ = [
 
 PASSED, FAILED, WRONG_USE, INCONCLUSIVE = 0, 1, 2, 3
 _LEVELS = ("issue", "warning")
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """What a gate reads: an analysis, or a checkpoint of a course."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All checks, fired or not."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What they add up to."""
 
 
 def parse_gate(text: str | None) -> tuple[str, ...]:
@@ -50,7 +64,7 @@ def require_counted(gate: Sequence[str], ignored: Sequence[str]) -> None:
         )
 
 
-def exit_code(analyses: Sequence[Analysis], gate: Sequence[str]) -> int:
+def exit_code(analyses: Sequence[Judged], gate: Sequence[str]) -> int:
     """0 without a gate or when it passes, 1 when it fails, 3 when it cannot be told.
 
     "issue" fails on any collapse issue; "warning" on those and on any warning; a code fails when

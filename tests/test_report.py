@@ -19,7 +19,7 @@ from nemd_toolkit.findings import CHECKS, decide, judge
 from nemd_toolkit.measures import measure
 from nemd_toolkit.prototypes import Prototypes, fit_prototypes, prototypes_from_labels
 from nemd_toolkit.report.analysis import Analysis, Provenance
-from nemd_toolkit.report.comparability import differences, warnings
+from nemd_toolkit.report.comparability import warnings
 from nemd_toolkit.report.comparison import write_comparison
 from nemd_toolkit.report.folder import write
 from nemd_toolkit.report.tables import csv_text, pair_table, prototype_table
@@ -294,14 +294,6 @@ def test_card_wraps_and_cuts_long_headlines(healthy: Analysis, tmp_path: Path) -
     assert (pixels[20:, -40:] > 250).all()
 
 
-def test_comparison_says_what_exceeds_the_intervals(healthy: Analysis) -> None:
-    coagulated = analysis_of(worlds.clusters(600, 16, 8, 0.1)[0], 10, 5)
-    (found,) = differences([("a", healthy), ("b", coagulated)])
-    assert found.beyond
-    (same,) = differences([("a", healthy), ("again", healthy)])
-    assert not same.beyond
-
-
 def test_comparison_warns_where_runs_are_unlike(healthy: Analysis, total: Analysis) -> None:
     assert warnings([("a", healthy), ("b", healthy)]) == []
     said = " ".join(warnings([("a", healthy), ("b", total)]))
@@ -325,7 +317,7 @@ def test_comparison_page_table_and_document(
     assert "a/report.html" in page.values("href")
     assert "0.912" in page.text
     assert healthy.verdict.headline in page.text
-    assert "Within noise of the prototypes" in page.text
+    assert "within noise" in page.text
     document = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))
     assert [run["name"] for run in document["runs"]] == ["a", HOSTILE[0], "=again"]
     assert document["runs"][2]["kNN accuracy"] is None
@@ -335,13 +327,6 @@ def test_comparison_page_table_and_document(
     assert healthy.measures.nemd is not None
     assert healthy.measures.nemd.score is not None
     assert float(rows[0]["score"]) == healthy.measures.nemd.score.value
-
-
-def test_comparison_of_many_runs_reads_against_the_first(healthy: Analysis, tmp_path: Path) -> None:
-    path = write_comparison([(f"epoch {e}", healthy) for e in range(30)], tmp_path)
-    page = Page(path)
-    assert "0 of 29 differences from the first run" in page.text
-    assert path.stat().st_size <= 3_000_000
 
 
 def test_comparison_needs_distinct_names(healthy: Analysis, tmp_path: Path) -> None:

@@ -14,7 +14,14 @@ from nemd_toolkit.measures.intervals import (
 )
 from nemd_toolkit.measures.pair_table import PairTable
 
-__all__ = ["error_over_runs", "mean_over_runs"]
+__all__ = [
+    "alike_pairs",
+    "averaged",
+    "codes_of",
+    "common_pairs",
+    "error_over_runs",
+    "mean_over_runs",
+]
 
 Columns = Sequence[Float[np.ndarray, " _"]]
 _LEAST_COMMON = 0.1  # of a run's pairs; with fewer the runs are compared as wholes
@@ -46,44 +53,49 @@ def error_over_runs(
     """
     if len(tables) > 1 and not matched:
         return _of_whole_runs(columns, tables)
-    common = _common(tables)
-    few = _LEAST_COMMON * max(len(table.pairs) for table in tables)
-    if len(common) < few or len(np.unique(common)) < LEAST:
+    common = common_pairs(tables)
+    if common is None:
         return _of_whole_runs(columns, tables)
-    values = _averaged(columns, tables, common)
-    return error_of_mean(values, common, _alike(tables, common))
+    values = averaged(columns, tables, common)
+    return error_of_mean(values, common, alike_pairs(tables, common))
 
 
-def _codes(table: PairTable) -> Int[np.ndarray, " p"]:
-    """Give a number to each pair, whichever prototype of the two stands first."""
-    low, high = np.sort(table.pairs, axis=1).T
+def codes_of(pairs: Int[np.ndarray, "p 2"]) -> Int[np.ndarray, " p"]:
+    """Give a number to each pair, whichever prototype of the two stands first.
+
+    >>> codes_of(np.array([[0, 3], [3, 0]])).tolist()
+    [3, 3]
+    """
+    low, high = np.sort(pairs, axis=1).T
     codes: Int[np.ndarray, " p"] = low.astype(np.int64) * (1 << 32) + high
     return codes
 
 
-def _common(tables: Sequence[PairTable]) -> Int[np.ndarray, "c 2"]:
-    """Pairs that every run measured, in order."""
-    codes = _codes(tables[0])
+def common_pairs(tables: Sequence[PairTable]) -> Int[np.ndarray, "c 2"] | None:
+    """Pairs that every run measured, in order; None where they are too few to stand for all."""
+    codes = codes_of(tables[0].pairs)
     for table in tables[1:]:
-        codes = np.intersect1d(codes, _codes(table))
+        codes = np.intersect1d(codes, codes_of(table.pairs))
     codes = np.sort(codes)
-    return np.stack([codes >> 32, codes & ((1 << 32) - 1)], axis=1)
+    common = np.stack([codes >> 32, codes & ((1 << 32) - 1)], axis=1)
+    few = _LEAST_COMMON * max(len(table.pairs) for table in tables)
+    return None if len(common) < few or len(np.unique(common)) < LEAST else common
 
 
-def _averaged(
+def averaged(
     columns: Columns, tables: Sequence[PairTable], common: Int[np.ndarray, "c 2"]
 ) -> Float[np.ndarray, " c"]:
     """Mean over runs, of common pairs."""
-    wanted = common[:, 0] * (1 << 32) + common[:, 1]
+    wanted = codes_of(common)
     found = np.zeros(len(wanted))
     for column, table in zip(columns, tables, strict=True):
-        codes = _codes(table)
+        codes = codes_of(table.pairs)
         order = codes.argsort()
         found += column[order[np.searchsorted(codes[order], wanted)]]
     return found / len(tables)
 
 
-def _alike(
+def alike_pairs(
     tables: Sequence[PairTable], common: Int[np.ndarray, "c 2"]
 ) -> Bool[np.ndarray, " c"] | None:
     """Tell pairs that are pieces of one group, where prototypes outnumber the groups.
@@ -94,7 +106,7 @@ def _alike(
     """
     if any(len(table.pairs) < table.total for table in tables):
         return None
-    excess = _averaged([table.excess for table in tables], tables, common)
+    excess = averaged([table.excess for table in tables], tables, common)
     mean, deviation = float(excess.mean()), float(excess.std())
     alike: Bool[np.ndarray, " c"] = (excess < _ALIKE * mean) & (mean > deviation)
     return alike

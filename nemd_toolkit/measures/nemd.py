@@ -20,6 +20,7 @@ import numpy as np
 
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.measures.clouds import common_size, draw_clouds
+from nemd_toolkit.measures.contributions import Contributions, contributions_of
 from nemd_toolkit.measures.errors_of_runs import error_over_runs, mean_over_runs
 from nemd_toolkit.measures.held_out import Members, TooFewSamples, cross_fitted, members_of
 from nemd_toolkit.measures.intervals import Error, Interval, interval_around, joined
@@ -65,6 +66,7 @@ class Nemd:
     clumping: float  # of the prototypes, median and mean over runs: see `clumping_of`
     permutation_p: float | None  # see permutation_p_value; None for k-means
     table: PairTable  # of the prototypes themselves, with the members that k-means saw
+    contributions: Contributions | None  # None where runs have hardly a pair in common
 
     @property
     def pairs(self) -> int:
@@ -176,6 +178,9 @@ def measure_nemd(trial: Trial, seed: int, *, n: int, max_pairs: int = MAX_PAIRS)
         clumping=float(np.mean([np.median(table.clumping) for table in tables])),
         permutation_p=permutation_p_value(trial.prototypes, seed=seed),
         table=shown,
+        contributions=contributions_of(runs, tables, uniform, score, (low, high))
+        if alike
+        else None,
     )
 
 

@@ -1,18 +1,14 @@
-"""What may be said of several runs side by side: are they alike, and do their scores differ."""
+"""Whether several runs are alike enough for their numbers to be set side by side."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from nemd_toolkit.report.analysis import Analysis
-from nemd_toolkit.report.wording import interval, shortened
+from nemd_toolkit.report.wording import shortened
 
-__all__ = ["Difference", "Setting", "differences", "unlike", "warnings"]
+__all__ = ["Setting", "unlike", "warnings"]
 
 Run = tuple[str, Analysis]
-
-MOST_PAIRED = 6  # runs; more are compared with the first only
-LONGEST_NAME = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,17 +22,6 @@ class Setting:
     data: str | None
     layer: str | None
     branch: str | None = None  # if another than the layout's default one
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """Whether the scores of two runs differ by more than their intervals."""
-
-    first: str
-    first_score: str
-    second: str
-    second_score: str
-    beyond: bool  # the 95 % intervals do not overlap
 
 
 def warnings(runs: Sequence[Run]) -> list[str]:
@@ -86,27 +71,3 @@ _ALIKE: tuple[_Alike, ...] = (
     ("layer", lambda s: s.layer or "none", _ALL),
     ("branch", lambda s: s.branch or "the default one", _ALL),
 )
-
-
-def differences(runs: Sequence[Run]) -> list[Difference]:
-    """Compare the scores of every two runs, or of each with the first where there are many."""
-    scored = [run for run in runs if run[1].measures.nemd and run[1].measures.nemd.score]
-    if len(scored) <= MOST_PAIRED:
-        return [_difference(a, b) for a, b in combinations(scored, 2)]
-    return [_difference(scored[0], other) for other in scored[1:]]
-
-
-def _difference(first: Run, second: Run) -> Difference:
-    a, b = (run[1].measures.nemd for run in (first, second))
-    assert a is not None
-    assert b is not None
-    assert a.score is not None
-    assert b.score is not None
-    beyond = a.score.low > b.score.high or b.score.low > a.score.high
-    return Difference(
-        first=shortened(first[0], LONGEST_NAME),
-        first_score=interval(a.score),
-        second=shortened(second[0], LONGEST_NAME),
-        second_score=interval(b.score),
-        beyond=beyond,
-    )

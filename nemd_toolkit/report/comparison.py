@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,17 +11,15 @@ from urllib.parse import quote
 import pandas as pd
 
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.figures.scale import MOST_ROWS, Row, draw_scale
-from nemd_toolkit.figures.spectrum import MOST_LINES, draw_spectra
-from nemd_toolkit.findings import Thresholds
 from nemd_toolkit.measures import Interval
+from nemd_toolkit.measures.paired import Change
 from nemd_toolkit.report.analysis import Analysis
-from nemd_toolkit.report.comparability import MOST_PAIRED, differences, warnings
-from nemd_toolkit.report.figure_data import scale_data, spectrum_data
+from nemd_toolkit.report.comparability import warnings
+from nemd_toolkit.report.comparison_figures import comparison_pictures
+from nemd_toolkit.report.differences import NUMBERS, Difference, SideBySide, Standing
 from nemd_toolkit.report.folder import write_files
-from nemd_toolkit.report.gallery import limit
+from nemd_toolkit.report.headlines import Piece, change_text, headline, plain_text
 from nemd_toolkit.report.page import shown
-from nemd_toolkit.report.picture import Hover, Picture
 from nemd_toolkit.report.rendering import render
 from nemd_toolkit.report.tables import csv_text
 from nemd_toolkit.report.wording import interval, number, shortened, storable
@@ -53,25 +52,63 @@ def write_comparison(
             f"comparison: expected at least one run, each with its own name, got {names!r}; "
             "rename the files or folders"
         )
-    extra = extra or {}
-    rows = [_row(name, analysis, extra.get(name, {})) for name, analysis in analyses]
+    extra, found = extra or {}, _compared(analyses)
+    places = {standing.name: standing.place for standing in found.standings}
+    rows = [_row(name, places[name], analysis, extra.get(name, {})) for name, analysis in analyses]
     write_files(
         folder,
         {
-            "comparison.json": _document(analyses, rows),
+            "comparison.json": _document(analyses, rows, found),
             "comparison.csv": csv_text(pd.DataFrame(rows)),
-            "comparison.html": _page(analyses, extra, links or {}),
+            "comparison.html": _page(analyses, found, extra, links or {}),
         },
     )
     return folder / "comparison.html"
 
 
-def _row(name: str, analysis: Analysis, extra: Mapping[str, str | float | int]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """What is said of all runs together."""
+
+    standings: list[Standing]
+    sentence: list[Piece]
+    differences: list[Difference]
+    from_best: dict[str, dict[str, Change]]  # of each other run, by number
+
+    @property
+    def best(self) -> str:
+        return self.standings[0].name
+
+
+def _compared(analyses: Sequence[Run]) -> _Compared:
+    field = SideBySide(analyses)
+    standings = field.standings()
+    best = standings[0].name
+    from_best = {
+        s.name: {
+            number: change
+            for number in NUMBERS
+            if (change := field.change(best, s.name, number)) is not None
+        }
+        for s in standings[1:]
+    }
+    return _Compared(
+        standings=standings,
+        sentence=headline(field, standings),
+        differences=field.differences(),
+        from_best=from_best,
+    )
+
+
+def _row(
+    name: str, place: int, analysis: Analysis, extra: Mapping[str, str | float | int]
+) -> dict[str, Any]:
     """One run, flat: a row of the CSV."""
     m, verdict = analysis.measures, analysis.verdict
     nemd = m.nemd
     return {
         "name": storable(name),
+        "place": place,
         "state": verdict.state,
         "codes": " ".join(verdict.codes),
         **_ends("score", nemd.score if nemd else None),
@@ -105,14 +142,25 @@ def _mean_resultant(analysis: Analysis) -> float:
     return sum(found) / len(found)
 
 
-def _document(analyses: Sequence[Run], rows: list[dict[str, Any]]) -> str:
+def _document(analyses: Sequence[Run], rows: list[dict[str, Any]], found: _Compared) -> str:
     content = {
         "schema": SCHEMA,
+        "headline": plain_text(found.sentence),
+        "healthiest": [s.name for s in found.standings if s.place == 1],
         "runs": [{name: _finite(value) for name, value in row.items()} for row in rows],
         "warnings": warnings(analyses),
         "differences": [
-            {"first": d.first, "second": d.second, "beyond_prototype_noise": d.beyond}
-            for d in differences(analyses)
+            {
+                "first": d.first,
+                "second": d.second,
+                "number": d.number,
+                "value": d.change.value,
+                "low": d.change.low,
+                "high": d.change.high,
+                "paired": d.change.paired,
+                "beyond_noise": d.change.beyond,
+            }
+            for d in found.differences
         ],
     }
     return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
@@ -123,15 +171,18 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _page(analyses: Sequence[Run], extra: Extra, links: Mapping[str, str]) -> str:
+def _page(analyses: Sequence[Run], found: _Compared, extra: Extra, links: Mapping[str, str]) -> str:
     columns = list(dict.fromkeys(column for name, _ in analyses for column in extra.get(name, {})))
-    found = differences(analyses)
+    compared = [n for n in NUMBERS if any(n in changes for changes in found.from_best.values())]
+    places = {standing.name: standing.place for standing in found.standings}
     return render(
         "comparison.html.j2",
         title=f"{len(analyses)} runs · nemd",
+        sentence=found.sentence,
         runs=[
             {
                 "name": shortened(name, LONGEST_NAME),
+                "place": places[name],
                 # quoted, so that a name is never taken for another scheme or anchor
                 "link": quote(links[name]) if name in links else None,
                 "verdict": analysis.verdict,
@@ -142,11 +193,24 @@ def _page(analyses: Sequence[Run], extra: Extra, links: Mapping[str, str]) -> st
         ],
         columns=[shortened(column, LONGEST_NAME) for column in columns],
         warnings=warnings(analyses),
-        beyond=[d for d in found if d.beyond],
-        within=[d for d in found if not d.beyond],
-        against_first=len(analyses) > MOST_PAIRED,
-        pictures=[shown(picture) for picture in _pictures(analyses)],
+        best=shortened(found.best, LONGEST_NAME),
+        meanings=[NUMBERS[number] for number in compared],
+        changes=[
+            (
+                shortened(name, LONGEST_NAME),
+                [_change_cell(changes.get(number)) for number in compared],
+            )
+            for name, changes in found.from_best.items()
+        ],
+        unpaired=any(not c.paired for each in found.from_best.values() for c in each.values()),
+        pictures=[
+            shown(picture) for picture in comparison_pictures(analyses, found.best, found.from_best)
+        ],
     )
+
+
+def _change_cell(change: Change | None) -> tuple[Change | None, str]:
+    return change, change_text(change) if change else "–"
 
 
 def _numbers(analysis: Analysis) -> list[tuple[str, float | int | None]]:
@@ -166,46 +230,3 @@ def _extra_cell(value: str | float | int | None) -> tuple[str, float | int | Non
     if isinstance(value, str):
         return shortened(value, LONGEST_NAME), None
     return number(value), value
-
-
-def _pictures(analyses: Sequence[Run]) -> list[Picture]:
-    findings, limits = analyses[0][1].findings, Thresholds()
-    scores = [
-        Row(name=name, score=a.measures.nemd.score if a.measures.nemd else None)
-        for name, a in analyses
-    ]
-    told = "; ".join(f"{shortened(r.name, 30)} {interval(r.score)}" for r in scores[:9])
-    spectra = [(name, a.measures.spectrum) for name, a in analyses]
-    return [
-        Picture(
-            name="scales",
-            title="NEMD scores of all runs",
-            reading="Left is as spread as uniform noise, right is every prototype shrunk to a "
-            "point; bars are 95 % intervals over rows and prototypes."
-            + (f" The first {MOST_ROWS} runs." if len(analyses) > MOST_ROWS else ""),
-            alt=f"NEMD scores: {told}.",
-            figure=draw_scale(
-                scores,
-                warning=limit(findings, "NEMD002", "score_warning", limits.coagulation_warning),
-                issue=limit(findings, "NEMD002", "score_issue", limits.coagulation_issue),
-            ),
-            data=scale_data(scores[:MOST_ROWS]),
-            hover=Hover(x="score", y="place", hidden=("place",)),
-        ),
-        Picture(
-            name="spectra",
-            title="Spectra of all runs",
-            reading="A line that falls off a cliff uses few directions; the grey one is that of "
-            "uniform points with the N and d of the first run."
-            + (f" The first {MOST_LINES} runs." if len(analyses) > MOST_LINES else ""),
-            alt="Centred effective ranks: "
-            + "; ".join(
-                f"{shortened(name, 30)} {a.measures.spectrum.effective_rank_centred:.1f}"
-                for name, a in analyses[:9]
-            )
-            + ".",
-            figure=draw_spectra(spectra),
-            data=spectrum_data(spectra[:MOST_LINES]),
-            hover=Hover(x="rank", y="singular value"),
-        ),
-    ]

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from nemd_toolkit.figures import changes
 from nemd_toolkit.figures.accuracy import Point
+from nemd_toolkit.figures.changes import ChangeRow
 from nemd_toolkit.figures.plane import PlanePoint
 from nemd_toolkit.figures.scale import MARK_BELOW_NAME, Row
 from nemd_toolkit.measures.member_distances import MemberDistances
@@ -17,6 +19,7 @@ from nemd_toolkit.report.wording import storable
 __all__ = [
     "accuracy_data",
     "called",
+    "change_data",
     "duplicate_data",
     "map_data",
     "member_data",
@@ -125,6 +128,20 @@ def accuracy_data(points: Sequence[Point]) -> pd.DataFrame:
             "method": [storable(p.name) for p in points],
             "score": [p.score.value for p in points],
             "accuracy": [p.accuracy.value for p in points],
+        }
+    )
+
+
+def change_data(rows: Sequence[ChangeRow]) -> pd.DataFrame:
+    """One row per run, less the one that it is compared with; `place` is where it stands."""
+    return pd.DataFrame(
+        {
+            "run": [storable(r.name) for r in rows],
+            "difference": [r.change.value for r in rows],
+            "low": [r.change.low for r in rows],
+            "high": [r.change.high for r in rows],
+            "paired": ["yes" if r.change.paired else "no" for r in rows],
+            "place": [place + changes.MARK_BELOW_NAME for place in range(len(rows))],
         }
     )
 
