@@ -25,7 +25,7 @@ from pauc_train.networks import prepared, shared
 from pauc_train.optim import make_optimizer, set_learning_rate
 from pauc_train.process import Interrupted, parallel, reproducible, stop_signal
 from pauc_train.recipe import load_config, recipe_for
-from pauc_train.run import Run, restore, save
+from pauc_train.run import Run, read_losses, restore, save
 from pauc_train.run_folder import RunFolder
 from pauc_train.step import take_step
 from pauc_train.watching import Watch, Watching
@@ -180,6 +180,7 @@ def _epoch(
         if step + 1 < steps and whole and (stop() or run.watch.collapse):
             save(run, epoch, step + 1, row=None)
             raise _ended(run, f"step {step + 1} of {steps} in epoch {epoch}")
+    read_losses(run)
     row = _row(run, epoch, steps, rate, time.perf_counter() - began)
     save(run, epoch + 1, 0, row=row)
     if (stop() or run.watch.collapse) and epoch + 1 < run.config.epochs:

@@ -19,7 +19,16 @@ from pauc_train.run_folder import RunFolder
 from pauc_train.saving import FORMAT, with_prefix, without_prefix
 from pauc_train.watching import Watch
 
-__all__ = ["Run", "advice", "restore", "save"]
+__all__ = ["Run", "Unread", "read_losses", "restore", "save"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Unread:
+    """A step's loss and terms, where they were computed: nobody has waited for them yet."""
+
+    epoch: int
+    step: int
+    values: Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,6 +44,7 @@ class Run:
     feed: Feed
     watch: Watch
     sums: dict[str, float] = field(default_factory=dict)  # of loss and terms, since epoch's start
+    unread: list[Unread] = field(default_factory=list)
 
 
 def restore(run: Run, say: Callable[[str], None]) -> tuple[int, int]:
@@ -104,12 +114,29 @@ def _require_optimizer_state(run: Run) -> None:
         raise ValueError("no momentum")
 
 
+def read_losses(run: Run) -> None:
+    """Add what no one has read to the sums. Raises NemdError for a loss that is not finite."""
+    waiting, run.unread[:] = list(run.unread), []
+    for each in waiting:
+        values = {name: float(value) for name, value in each.values.items()}
+        loss = values["loss"]
+        if not isfinite(loss):
+            terms = ", ".join(f"{name} {v:.4g}" for name, v in values.items() if name != "loss")
+            raise NemdError(
+                f"loss: expected a finite number, got {loss} in epoch {each.epoch}, step "
+                f"{each.step} ({terms}); {_advice(run, each.epoch)}"
+            )
+        for name, value in values.items():
+            run.sums[name] = run.sums.get(name, 0.0) + value
+
+
 def save(run: Run, epoch: int, step: int, *, row: Mapping[str, Any] | None) -> None:
     """Write the checkpoint from which `epoch` and `step` come next; `row`: a whole epoch's line.
 
     Raises NemdError, with nothing written, for weights that are not finite.
     """
     done = epoch if step else epoch - 1  # the epoch that the last step was of
+    read_losses(run)
     _require_sound_weights(run, done)
     if ranks.rank() != 0:
         return
@@ -144,7 +171,7 @@ def _require_sound_weights(run: Run, epoch: int) -> None:
     if unsound:
         raise NemdError(
             f"weights: expected finite numbers, got overflow in {unsound} at the end of epoch "
-            f"{epoch}; {advice(run, epoch)}"
+            f"{epoch}; {_advice(run, epoch)}"
         )
 
 
@@ -161,7 +188,7 @@ def _unsound(run: Run) -> str | None:
     return next((name for name, value in sums.items() if not isfinite(value)), None)
 
 
-def advice(run: Run, epoch: int) -> str:
+def _advice(run: Run, epoch: int) -> str:
     """Say which checkpoint is the last good one, and what to try."""
     good = (
         f"the last good checkpoint is {run.folder.last}" if epoch else "no checkpoint was written"

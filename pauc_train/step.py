@@ -5,19 +5,21 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from nemd_toolkit.errors import NemdError
 from pauc_train import ranks
-from pauc_train.method import Batch, Term, Terms, total
-from pauc_train.run import Run, advice
+from pauc_train.method import Batch, total
+from pauc_train.run import Run, Unread, read_losses
 
 __all__ = ["take_step"]
+
+UNREAD_STEPS = 20
 
 
 def take_step(run: Run, batch: Batch, step: int, steps: int, draws: torch.Generator) -> None:
     """Add a batch's gradient and, after every `accumulate` of them, move the weights.
 
     The last batches of an epoch make a step of their own where they are fewer. Raises NemdError
-    for a loss that is not finite.
+    for a loss that is not finite: on a CPU before it moves anything, else within 20 steps, and
+    always before a checkpoint is written.
     """
     every = run.config.accumulate
     first = step - step % every
@@ -26,11 +28,12 @@ def take_step(run: Run, batch: Batch, step: int, steps: int, draws: torch.Genera
     with _kept_apart(run, last), run.watch.taken():
         terms = run.network(batch, draws)
         loss = total(terms)
-        _require_finite(run, batch.epoch, step, loss, terms)
+        values = {"loss": loss.detach()} | {k: term.value.detach() for k, term in terms.items()}
+        run.unread.append(Unread(epoch=batch.epoch, step=step, values=values))
+        if len(run.unread) >= _unread_at_most(run):
+            read_losses(run)
         # processes' gradients are averaged, and each has that of its own rows of one whole loss
         (loss * (ranks.count() / share)).backward()
-    for name, term in {"loss": Term(value=loss), **terms}.items():
-        run.sums[name] = run.sums.get(name, 0.0) + float(term.value.detach())
     if last:
         run.training.before_step(batch.epoch)
         run.optimizer.step()
@@ -47,11 +50,6 @@ def _kept_apart(run: Run, last: bool) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def _require_finite(run: Run, epoch: int, step: int, loss: torch.Tensor, terms: Terms) -> None:
-    if bool(torch.isfinite(loss)):
-        return
-    values = ", ".join(f"{name} {float(term.value.detach()):.4g}" for name, term in terms.items())
-    raise NemdError(
-        f"loss: expected a finite number, got {float(loss.detach())} in epoch {epoch}, step {step} "
-        f"({values}); {advice(run, epoch)}"
-    )
+def _unread_at_most(run: Run) -> int:
+    """Give how many losses may wait: to ask a GPU for one at every step would hold it up."""
+    return 1 if run.feed.device.type == "cpu" else UNREAD_STEPS

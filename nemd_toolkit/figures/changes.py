@@ -63,15 +63,8 @@ def draw_changes(rows: Sequence[ChangeRow], label: str) -> Figure:
         )
         said = "beyond noise" if c.beyond else "within noise"
         axes.text(0.0, place - 0.27, plain(row.name), transform=left, va="center")
-        axes.text(
-            1.0,
-            place - 0.27,
-            said,
-            transform=left,
-            va="center",
-            ha="right",
-            color=INK if c.beyond else MUTED,
-        )
+        ink = INK if c.beyond else MUTED
+        axes.text(1, place - 0.27, said, transform=left, va="center", ha="right", color=ink)
     ends = [0.0, *(end for row in shown for end in (row.change.low, row.change.high))]
     margin = 0.06 * (max(ends) - min(ends)) or 0.1
     axes.set_xlim(min(ends) - margin, max(ends) + margin)
