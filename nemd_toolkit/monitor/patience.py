@@ -32,7 +32,7 @@ class Patience:
     def begin(self, found: Sequence[Judged]) -> None:
         """Take the state that the training began with, to compare with; it counts as no check."""
         for each in found:
-            self._best[each.code] = each.badness
+            self._remember(each)
 
     def update(self, found: Sequence[Judged], *, warm: bool) -> tuple[Finding, ...]:
         """Give the issues that count now; `warm`: the warm-up is over."""
@@ -47,8 +47,12 @@ class Patience:
                 run.append(each.badness)
                 if len(run) >= self._checks and self._counts(each, run, warm):
                     lasting.append(each.finding)
-            self._best[each.code] = min(self._best.get(each.code, each.badness), each.badness)
+            self._remember(each)
         return tuple(lasting)
+
+    def _remember(self, each: Judged) -> None:
+        if each.finding.status != "not_applicable":  # which says nothing of how bad it is
+            self._best[each.code] = min(self._best.get(each.code, each.badness), each.badness)
 
     def _counts(self, each: Judged, run: Sequence[float], warm: bool) -> bool:
         better = each.badness < run[-self._checks] - MARGIN

@@ -60,6 +60,12 @@ def test_only_issues_count(status):
     assert patience.update(judged(9.0, status), warm=True) == ()
 
 
+def test_what_could_not_be_told_is_no_better_state():
+    patience = Patience(1)
+    patience.begin(judged(0.0, "not_applicable"))
+    assert codes(patience, 2, 2, warm=False) == [[], []]
+
+
 def test_findings_are_counted_apart():
     patience = Patience(2)
     patience.update(judged(1.0, code="NEMD001"), warm=True)
