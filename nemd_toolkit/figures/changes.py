@@ -56,7 +56,7 @@ def draw_changes(rows: Sequence[ChangeRow], label: str) -> Figure:
 
 
 def _draw_row(axes: Axes, place: int, row: ChangeRow) -> None:
-    """Draw the interval below the name; a filled diamond is beyond noise, a hollow circle within."""
+    """Draw the interval below the name; a filled diamond is beyond noise, a circle within."""
     left = blended_transform_factory(axes.transAxes, axes.transData)
     c, y = row.change, place + 0.1
     colour = VERMILLION if c.beyond else BLUE
