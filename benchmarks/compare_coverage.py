@@ -31,7 +31,7 @@ from nemd_toolkit.measures.row_influence import row_influence
 from nemd_toolkit.measures.spectrum import measure_spectrum
 from nemd_toolkit.progress import bar, show_progress
 
-COUNT, DIM, GROUPS, POINTS = 600, 32, 12, 8
+COUNT, DIM, GROUPS, POINTS = 600, 32, 12, 12
 COLUMNS = ("score", "excess")
 
 

@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import typer
 from track_synthetic import KINDS, duplicated_run, synthetic_run
-from track_trained import DRIVES, HEALTHY, trained_run
+from track_trained import DRIVES, HEALTHY, trained_branch, trained_run
 
 from nemd_toolkit.files import write_text
 from pauc_train.loop import fit
@@ -60,6 +60,18 @@ def trained(work: Path, seeds: Seeds = 2) -> None:
 
 
 @app.command()
+def branches(work: Path, seeds: Seeds = 2) -> None:
+    """Track the driven runs again, by the encoder that is trained instead of its slow mean."""
+    for seed in range(seeds):
+        for drive in DRIVES:
+            _kept(
+                "branches",
+                {"run": drive.name, "seed": seed},
+                lambda d=drive, n=seed: trained_branch(d, n, work),
+            )
+
+
+@app.command()
 def table() -> None:
     """Print the tables of the README."""
     rows = _read()
@@ -76,19 +88,24 @@ def table() -> None:
         near = sum(error is not None and abs(error) <= 1 for error in errors)
         told = ", ".join("none" if error is None else f"{error:+d}" for error in errors)
         print(f"| {kind} | {shape} | {len(errors)} | {near} | {errors.count(0)} | {told} |")
-    _print_trained(rows["trained"])
+    _print_trained(rows["trained"], rows["branches"])
 
 
-def _print_trained(rows: list[Record]) -> None:
-    print("\n| run | seed | truth | onset | kinds | verdicts | probe, best picked / best healthy |")
+def _print_trained(rows: list[Record], branches: list[Record]) -> None:
+    query = {(row["run"], row["seed"]): row["onset"] for row in branches}
+    print(
+        "\n| run | seed | truth | onset | onset, --branch query | verdicts | probe, picked / best |"
+    )
     print("|---|---|---|---|---|---|---|")
     for row in rows:
         healthy = [p for p, s in zip(row["probe"], row["states"], strict=True) if s == "h"]
         truth = "–" if row["truth"] is None else row["labels"][row["truth"]]
         onset = "–" if row["onset"] is None else row["labels"][row["onset"]]
+        at = query.get((row["run"], row["seed"]))
+        own = "–" if at is None else row["labels"][at]
         picked = "–" if row["best"] is None else f"{row['probe'][row['best']]:.3f}"
         print(
-            f"| {row['run']} | {row['seed']} | {truth} | {onset} | {', '.join(row['kinds'])} "
+            f"| {row['run']} | {row['seed']} | {truth} | {onset} | {own} "
             f"| {row['states']} | {picked} / {max(healthy, default=0):.3f} |"
         )
     print("\n| rule among healthy checkpoints | runs | mean lost | most lost | rank correlation |")
@@ -118,7 +135,9 @@ def _kept(part: str, key: Record, make: Callable[[], Record]) -> None:
     rows = _read()
     if any(all(row[name] == value for name, value in key.items()) for row in rows[part]):
         return
-    rows[part].append(make())
+    made = make()
+    rows = _read()  # minutes later
+    rows[part].append(made)
     print(part, rows[part][-1].get("kind", rows[part][-1].get("run")), key, flush=True)
     write_text(OUT, json.dumps(rows, indent=1) + "\n")
 
@@ -127,7 +146,7 @@ def _read() -> dict[str, list[Record]]:
     if OUT.exists():
         found: dict[str, list[Record]] = json.loads(OUT.read_text(encoding="utf-8"))
         return found
-    return {"synthetic": [], "trained": []}
+    return {"synthetic": [], "trained": [], "branches": []}
 
 
 if __name__ == "__main__":

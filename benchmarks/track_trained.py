@@ -19,7 +19,7 @@ from pauc_train.evaluate import evaluate
 from pauc_train.loop import fit
 from pauc_train.saving import read_checkpoint, write_checkpoint
 
-__all__ = ["DRIVES", "HEALTHY", "Drive", "trained_run"]
+__all__ = ["DRIVES", "HEALTHY", "Drive", "trained_branch", "trained_run"]
 
 CHANGE, EPOCHS, EVERY = 20, 40, 2
 DATA = "digits"
@@ -67,6 +67,21 @@ def trained_run(drive: Drive, seed: int, work: Path) -> Record:
         "knn": [accuracy.knn for accuracy in accuracies],
         "probe": probes,
         "rules": _rules(found, probes),
+    }
+
+
+def trained_branch(drive: Drive, seed: int, work: Path) -> Record:
+    """Track a run that is there by its query encoder; the default, the key, follows it slowly."""
+    folder = work / f"{drive.name.replace(' ', '-')}-{seed}"
+    found = track(folder, DATA, records=folder / "query", branch="query").course
+    return {
+        "run": drive.name,
+        "seed": seed,
+        "truth": CHANGE // EVERY,
+        "onset": found.collapse,
+        "kinds": found.kinds,
+        "best": None if found.best is None else found.best.place,
+        "states": "".join(stop.point.verdict.state[0] for stop in found.stops),
     }
 
 

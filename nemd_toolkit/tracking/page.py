@@ -18,6 +18,7 @@ from nemd_toolkit.tracking.points import NUMBERS, Number
 from nemd_toolkit.tracking.sentences import (
     EVIDENCE,
     best_sentence,
+    branch_sentence,
     collapse_sentences,
     onset_sentence,
 )
@@ -60,6 +61,7 @@ def _page(tracked: Tracked, drawn: list[Any]) -> str:
         collapse=head,
         more=more,
         best=best_sentence(course),
+        branch=branch_sentence(course),
         evidence=EVIDENCE,
         last=course.stops[-1].label,
         fired=[f for f in last.findings if f.status in ("issue", "warning")],

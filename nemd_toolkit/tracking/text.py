@@ -2,7 +2,7 @@
 
 from nemd_toolkit.measures import Interval
 from nemd_toolkit.report.wording import interval, number, shortened, state_of
-from nemd_toolkit.tracking.sentences import best_sentence, collapse_sentences
+from nemd_toolkit.tracking.sentences import best_sentence, branch_sentence, collapse_sentences
 from nemd_toolkit.tracking.tracking import Tracked
 
 __all__ = ["track_lines"]
@@ -27,8 +27,8 @@ def track_lines(tracked: Tracked) -> list[str]:
         "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     head, more = collapse_sentences(course)
-    heads = [head, best_sentence(course), *([more] if more else [])]
-    return [*heads, "", *table, "", _done(tracked)]
+    heads = [head, best_sentence(course), more, branch_sentence(course)]
+    return [*(said for said in heads if said), "", *table, "", _done(tracked)]
 
 
 def _said(value: Interval | float | None) -> str:
