@@ -149,7 +149,7 @@ def test_page_says_who_is_healthiest_before_anything_else(
     page = Page(write_comparison([("b", tighter), ("a", wide)], tmp_path))
     assert_safe(page)
     start = page.text.index("is the healthiest of 2 runs")
-    assert page.text.index("2 runs side by side") < start < page.text.index("Ordered by verdict")
+    assert page.text.index("2 runs side by side") < start < page.text.index("Places go by verdict")
     assert page.count("table") == page.count("caption") == 2
     assert "Differences from the healthiest run" in page.text
     assert {"scales", "changes", "spectra"} <= {

@@ -17,12 +17,13 @@ __all__ = [
 _MOST_SPANS = 6
 _SLOW = ("key", "teacher", "target", "momentum")  # branches that follow the trained one
 EVIDENCE = (
-    "The best one is the healthy checkpoint with the most uniform rows (Wang & Isola). On runs of "
-    "five methods on digits (reports/track) its linear probe was .003 below the best of the run's "
-    "healthy checkpoints in the mean, and .009 at most, where the highest effective rank or the "
-    "lowest NEMD score picked an early epoch, .05 below. Within a run uniformity mostly says how "
-    "long training went on: it does not tell which of several runs is better, and on other data it "
-    "may fail. With labels, go by kNN accuracy instead."
+    "The best one is the healthy checkpoint with the most uniform rows (Wang & Isola). On one "
+    "run each of five methods on digits (reports/track) its linear probe was .003 below the "
+    "best of the run's healthy checkpoints in the mean, .007 at most: no better than taking the "
+    "last healthy one. The highest effective rank and the lowest NEMD score picked an early "
+    "epoch, .05 below. Within a run uniformity mostly says how long training went on: it does "
+    "not tell which of several runs is better, and on other data it may fail. With labels, go "
+    "by kNN accuracy instead."
 )
 
 
@@ -75,7 +76,7 @@ def branch_sentence(course: Course) -> str:
         return ""
     return (
         f"Read from the branch {branch}, a slow mean of the encoder that is trained: a sudden "
-        "collapse shows there later. --branch reads another; `nemd inspect` lists them."
+        "collapse shows there later. --branch reads another, and nemd inspect lists them."
     )
 
 
