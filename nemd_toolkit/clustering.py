@@ -12,7 +12,8 @@ than a thousandth: at most 0.2 % above that of 25 steps where measured, in a thi
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,6 +28,7 @@ __all__ = ["KMeans", "kmeans", "rows_to_fit"]
 
 _TINY = 1e-30
 _BLOCK = 16_777_216  # entries of one (rows, k) block: 64 MB in float32
+_CACHED = 1_048_576  # entries of a block that one core works on: 4 MB
 _ROWS = 4_096  # rows at a time where k is of no matter: what they need stays in the cache
 _ENOUGH_ROWS, _ENOUGH_ROWS_EACH = 65_536, 40  # to fit centroids to, in all and for each
 _SEED_ROWS, _SEED_ROWS_EACH = 16_384, 8  # to choose seeds among: it takes time as rows·k·log k
@@ -216,24 +218,46 @@ def _to_candidates(points: Tensor, squares: Tensor, candidates: Tensor) -> Tenso
 
 
 def _nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    """Index of, and squared distance to, the nearest centroid; the lowest index wins ties."""
+    """Index of, and squared distance to, the nearest centroid; the lowest index wins ties.
+
+    Threads of ours share the blocks, each with torch on one thread: a block is too short for two.
+    Its rows do not depend on the number of threads, so that the answer does not.
+    """
     half = 0.5 * centroids.square().sum(1)
-    rows = min(len(points), max(1, _BLOCK // len(centroids)))
     nearest = torch.empty(len(points), dtype=torch.long, device=points.device)
-    scores = points.new_empty(rows, len(centroids))  # one for all blocks: fresh memory takes longer
-    for block, found in zip(points.split(rows), nearest.split(rows), strict=True):
-        own = scores[: len(block)]
-        torch.addmm(half, block, centroids.T, alpha=-1.0, out=own)
-        torch.argmin(own, 1, out=found)
-    with one_thread():
-        squared = torch.cat(
-            [
-                # by differences: float32 |x|^2 + |c|^2 - 2xc is wrong by up to 1e-3 near a centroid
-                (block - centroids[which]).square_().sum(1)
-                for block, which in zip(points.split(_ROWS), nearest.split(_ROWS), strict=True)
-            ]
-        )
+    squared = points.new_empty(len(points))
+    rows = _rows_at_a_time(points, len(centroids))
+    blocks = list(zip(*(t.split(rows) for t in (points, nearest, squared)), strict=True))
+
+    def take(some: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
+        scores = points.new_empty(min(rows, len(points)), len(centroids))  # one for all: memory
+        for block, found, away in some:
+            own = scores[: len(block)]
+            torch.addmm(half, block, centroids.T, alpha=-1.0, out=own)
+            torch.argmin(own, 1, out=found)
+            # by differences: float32 |x|^2 + |c|^2 - 2xc is wrong by up to 1e-3 near a centroid
+            for part, which, out in zip(
+                *(t.split(_ROWS) for t in (block, found, away)), strict=True
+            ):
+                torch.sum((part - centroids[which]).square_(), 1, out=out)
+
+    threads = 1 if points.is_cuda else min(torch.get_num_threads(), len(blocks))
+    if threads == 1:
+        take(blocks)
+        return nearest, squared
+    with one_thread(), ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(take, blocks[first::threads]) for first in range(threads)]:
+            done.result()
     return nearest, squared
+
+
+def _rows_at_a_time(points: Tensor, k: int) -> int:
+    """Give rows whose scores stay in the cache of a core, where there are not very many centroids.
+
+    With fewer than 512 rows a product spends its time on the centroids; on a GPU larger is faster.
+    """
+    most = max(1, _BLOCK // k)
+    return most if points.is_cuda else min(most, max(512, _CACHED // k))
 
 
 def _means(
