@@ -21,8 +21,8 @@ from nemd_toolkit.prototypes import nearest_directions
 __all__ = ["OwnNumbers", "WindowNumbers", "measure_window"]
 
 # Rows beyond which numbers hardly move while costs grow as their square or cube.
-_PAIR_ROWS = 1_024  # for uniformity; and for the score, with 32 rows a prototype where that is more
-_SCORE_ROWS_EACH = 32
+_PAIR_ROWS = 512  # for uniformity
+_SCORE_ROWS, _SCORE_ROWS_EACH = 1_024, 32  # for the score: the more of so many, and so many each
 _RANK_SIZE = 512  # of the matrix whose eigenvalues are taken
 _OWN_COMPARED = 1_024  # own prototypes compared with one another
 
@@ -86,7 +86,7 @@ def measure_window(
     mean = points.mean(0, dtype=torch.float64)
     variance = float((points - mean).square().sum() / n)
     rank, rank_rows = _centred_rank(points)
-    pair_rows = points[: max(_PAIR_ROWS, _SCORE_ROWS_EACH * k)]
+    scored = points[: max(_SCORE_ROWS, _SCORE_ROWS_EACH * k)]
     numbers = WindowNumbers(
         rows=n,
         dim=d,
@@ -98,7 +98,7 @@ def measure_window(
         rank_null=_null_rank(rank_rows, d),
         rank_rows=rank_rows,
         uniformity=min(0.0, float(uniform(points[:_PAIR_ROWS]))),
-        score=energy_score(pair_rows, k, seed=seed) if len(pair_rows) >= 2 * k else None,
+        score=energy_score(scored, k, seed=seed) if len(scored) >= 2 * k else None,
         own=None if prototypes is None else _own(points, prototypes, seed),
     )
     return numbers, invalid

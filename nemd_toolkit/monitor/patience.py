@@ -12,8 +12,8 @@ from nemd_toolkit.monitor.judging import Judged
 
 __all__ = ["MARGIN", "Patience"]
 
-# In units of badness: a tenth of the variance, the rank, or what else is lost. Ours; two windows of
-# the same healthy training, 20 steps apart, differ by .01 to .05.
+# In units of badness: a tenth of the variance, the rank, or what else is lost. Ours; windows of a
+# healthy training that has settled, 20 steps apart, differed by .03 at most.
 MARGIN = 0.1
 
 
