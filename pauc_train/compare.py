@@ -152,12 +152,14 @@ def _run(job: tuple[Asked, Path]) -> tuple[Asked, TrainedRun]:
 
 
 def _kept(path: Path, asked: Asked) -> TrainedRun | None:
-    """Give the result that an equal run left; None where there is none."""
+    """Give the result that an equal run left; None where there is none, or it had failed."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         same = content["asked"] == json.loads(json.dumps(asdict(asked)))
         result = content["result"]
-        return TrainedRun(**{**result, "codes": tuple(result["codes"])}) if same else None
+        if not same or result["failed"] is not None:
+            return None
+        return TrainedRun(**{**result, "codes": tuple(result["codes"])})
     except (OSError, ValueError, LookupError, TypeError):
         return None
 

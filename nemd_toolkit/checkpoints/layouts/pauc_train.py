@@ -1,6 +1,6 @@
 """Checkpoints of pauc-train: the method's own keys, and the rest under `nemd`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from nemd_toolkit.errors import InputError
 __all__ = ["FORMAT", "read_pauc_train"]
 
 FORMAT = "pauc-train/1"
+_MOST_SPACES = 16
 
 
 # where files that do not say keep their encoders: PCL's names
@@ -43,7 +44,7 @@ def read_pauc_train(content: Content, state: State) -> Reading | None:
         branches = {
             # PCL clusters what the key encoder gives, and compares queries with the centroids
             name: replace(branch, prototypes=(*clustered, *branch.prototypes))
-            for name, branch in _layout(extra).branches(state).items()
+            for name, branch in _layout(extra, state).branches(state).items()
         }
         if not branches:
             return None
@@ -65,7 +66,7 @@ def read_pauc_train(content: Content, state: State) -> Reading | None:
         ) from None
 
 
-def _layout(extra: Mapping[str, Any]) -> Layout:
+def _layout(extra: Mapping[str, Any], state: State) -> Layout:
     """Give the layout that the file describes; raises all kinds of errors for anything else."""
     vectors = extra.get("vectors")
     learned = () if vectors is None else (Vectors(prefix=f"{_word(vectors)}.", layer="projector"),)
@@ -75,7 +76,10 @@ def _layout(extra: Mapping[str, Any]) -> Layout:
         projector = f"{backbone}fc." if at["projector"] is None else f"{_word(at['projector'])}."
         head = HeadAt(layer="projector", prefix=projector, normalised=True)
         parts[_word(name)] = Part(
-            backbone=backbone, heads=(head,), layer="projector", prototypes=learned
+            backbone=backbone,
+            heads=(head, *_beside(backbone, state)),
+            layer="projector",
+            prototypes=learned,
         )
     return Layout(
         name=FORMAT,
@@ -85,6 +89,15 @@ def _layout(extra: Mapping[str, Any]) -> Layout:
         parts=parts,
         default=next(iter(parts)),
     )
+
+
+def _beside(backbone: str, state: State) -> Iterator[HeadAt]:
+    """Give the further heads that some methods keep inside their encoder."""
+    found = [(f"{backbone}groupDis.", "groups")]  # CLD's
+    found += [(f"{backbone}heads.{at}.", f"space {at + 1}") for at in range(_MOST_SPACES)]  # LooC's
+    for prefix, layer in found:
+        if any(name.startswith(prefix) for name in state):
+            yield HeadAt(layer=layer, prefix=prefix, normalised=True, on="backbone")
 
 
 def _word(value: Any) -> str:
