@@ -15,8 +15,9 @@ ABOUT = About(
     "with NaN, infinity or norm 0 are refused before any analysis; a monitor of a training counts "
     "them, and such losses, as this.)",
     fires="more than half of the rows repeat another row (a warning from 1 % on)",
-    remedy="Remove repeated samples; if the inputs do differ, look at NEMD001 and NEMD002. NaN in "
-    "a training: lower the learning rate, clip gradients, divide by no norm without an epsilon.",
+    remedy="Remove repeated samples; if the inputs do differ, look at NEMD001 and NEMD002. For "
+    "values that are not finite in a training: lower the learning rate, clip gradients, divide by "
+    "no norm without an epsilon.",
 )
 
 
