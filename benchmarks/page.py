@@ -2,9 +2,9 @@
 
     python benchmarks/page.py --out reports/page/page.json
 
-Pages of K = 10 and K = 400 at 7,000 rows and of N = 1.28 million rows in K = 25,000 labelled groups
-(16 dimensions: the page does not depend on them beyond 16) are written and opened in headless
-Chromium, seven times each. First paint is the browser's own "first-contentful-paint", in
+Pages of K = 10 and K = 400 at 7,000 rows, of twelve clusterings with long names, and of N = 1.28
+million rows in K = 25,000 labelled groups (16 dimensions: the page does not depend on them beyond
+16) are written and opened in headless Chromium, seven times each. First paint is the browser's own "first-contentful-paint", in
 milliseconds after navigation began; ready is when the page's script has run.
 """
 
@@ -25,6 +25,7 @@ from validity_worlds import worlds
 
 import nemd_toolkit as nt
 from nemd_toolkit.files import write_text
+from nemd_toolkit.report.analysis import Analysis
 
 TURNS = 7
 _PAINT = """() => new Promise((done) => new PerformanceObserver((list) => done(
@@ -33,11 +34,18 @@ _PAINT = """() => new Promise((done) => new PerformanceObserver((list) => done(
 _READY = "() => performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
 
 
-def analyses() -> Iterator[tuple[str, nt.Analysis]]:
+def analyses() -> Iterator[tuple[str, Analysis]]:
     """Small, with as many prototypes as are tried by default, and the largest that is asked for."""
     for k in (10, 400):
         rows, _ = worlds.clusters(7_000, 64, k, 0.6)
         yield f"N=7,000, K={k}", nt.analyze(rows, prototypes=k)
+    rows, group = worlds.clusters(12_000, 32, 400, 0.6)
+    names = [f"{'ל' * 200} {g}" for g in group.tolist()]  # two bytes a letter
+    dozen = ("labels", *range(200, 189, -1))
+    yield (
+        "twelve clusterings, long names",
+        nt.analyze(nt.Embeddings(rows, labels=names), prototypes=dozen),
+    )
     rows, group = worlds.clusters(1_280_000, 16, 25_000, 0.6)
     big = nt.Embeddings(rows, labels=group.numpy())
     yield "N=1,280,000, K=25,000", nt.analyze(big, prototypes="labels")
@@ -53,7 +61,7 @@ def opened(browser: Browser, page: Path) -> dict[str, float]:
     return found
 
 
-def measured(name: str, analysis: nt.Analysis, browser: Browser, folder: Path) -> dict[str, Any]:
+def measured(name: str, analysis: Analysis, browser: Browser, folder: Path) -> dict[str, Any]:
     """Write one page, and open it several times."""
     start = time.perf_counter()
     page = analysis.write(folder / name.replace(",", "").replace(" ", "-"))

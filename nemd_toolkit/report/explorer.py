@@ -17,7 +17,7 @@ from nemd_toolkit.report.wording import shortened, storable
 __all__ = ["explorer_data"]
 
 MOST_PROTOTYPES = 400  # of a clustering: a screen has hardly more cells
-MOST_PAIRS = 20_000  # in the page, over all clusterings
+MOST_PAIRS = 12_000  # in the page, over all clusterings
 LONGEST_NAME = 40
 _STEPS = 32_000  # that coordinates are rounded to, on either side of 0
 
