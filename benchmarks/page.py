@@ -4,8 +4,9 @@
 
 Pages of K = 10 and K = 400 at 7,000 rows, of twelve clusterings with long names, and of N = 1.28
 million rows in K = 25,000 labelled groups (16 dimensions: the page does not depend on them beyond
-16) are written and opened in headless Chromium, seven times each. First paint is the browser's own "first-contentful-paint", in
-milliseconds after navigation began; ready is when the page's script has run.
+16) are written and opened in headless Chromium, seven times each. First paint is the browser's own
+"first-contentful-paint", in milliseconds after navigation began; ready is when the page's script
+has run.
 """
 
 import argparse
