@@ -2,8 +2,11 @@
 
 import torch
 
+from nemd_toolkit.tracking import track
+from nemd_toolkit.tracking.branches import trained_branch
 from nemd_toolkit.tracking.course import persists_from
 from nemd_toolkit.tracking.positions import Position, order_of, stored_position
+from nemd_toolkit.tracking.sentences import branch_sentence
 
 
 def test_order_is_by_stored_epochs_or_steps_else_by_the_numbers_in_names():
@@ -47,3 +50,20 @@ def test_persistence_of_findings():
     assert persists_from([u, u]) is None
     assert persists_from([p, f, u, u]) == 1  # it could not be told any more
     assert persists_from([]) is None
+
+
+def test_the_trained_encoder_is_read_unless_another_is_named(tmp_path):
+    from pauc_train.loop import fit
+
+    fit("mocov2", "digits", epochs=1, out=tmp_path / "run")
+    checkpoint = tmp_path / "run" / "last.pt"
+    assert trained_branch(checkpoint) == "query"
+    assert trained_branch(tmp_path / "absent.pt") is None
+    options = {"prototypes": 10, "records": tmp_path / "records"}
+    found = track(checkpoint, "digits", **options)
+    assert found.course.stops[0].point.branch == "query"
+    assert "the encoder that is trained" in branch_sentence(found.course)
+    slow = track(checkpoint, "digits", branch="key", **options)
+    assert slow.course.stops[0].point.branch == "key"
+    assert "a slow mean" in branch_sentence(slow.course)
+    assert slow.course.numbers("score") != found.course.numbers("score")

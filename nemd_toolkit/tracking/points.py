@@ -34,7 +34,7 @@ class Point:
     verdict: Verdict
     findings: tuple[Finding, ...]
     numbers: Mapping[str, Number]  # by the keys of NUMBERS; None where there is none
-    branch: str | None  # of the checkpoint's encoders, if the layout chose it
+    branch: str | None  # of the checkpoint's encoders; None for embeddings
 
     def finding(self, code: str) -> Finding:
         """Give the finding of a check."""
@@ -60,13 +60,12 @@ def point_from(report: Mapping[str, Any], uniform_error: float, *, epsilon: floa
         ),
         findings=tuple(_finding(f) for f in report["findings"]),
         numbers=_numbers(measures, uniform_error, f"{epsilon:g}"),
-        branch=_chosen_branch(report["provenance"]),
+        branch=_branch(report["provenance"]),
     )
 
 
-def _chosen_branch(provenance: Mapping[str, Any]) -> str | None:
-    branch = provenance["branch"] if provenance["default_branch"] else None
-    return None if branch is None else str(branch)
+def _branch(provenance: Mapping[str, Any]) -> str | None:
+    return None if provenance["branch"] is None else str(provenance["branch"])
 
 
 def _finding(found: Mapping[str, Any]) -> Finding:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from nemd_toolkit.tracking.branches import SLOW, TRAINED
 from nemd_toolkit.tracking.course import Course, Onset
 
 __all__ = [
@@ -15,7 +16,6 @@ __all__ = [
 ]
 
 _MOST_SPANS = 6
-_SLOW = ("key", "teacher", "target", "momentum")  # branches that follow the trained one
 EVIDENCE = (
     "The best one is the healthy checkpoint with the most uniform rows (Wang & Isola). On one "
     "run each of five methods on digits (reports/track) its linear probe was .003 below the "
@@ -70,9 +70,13 @@ def best_sentence(course: Course) -> str:
 
 
 def branch_sentence(course: Course) -> str:
-    """Warn where a slow mean of the trained encoder was read; else say nothing."""
+    """Say which of several encoders was read, and warn where it is a slow mean."""
     branch = course.stops[-1].point.branch
-    if branch not in _SLOW:
+    if branch in TRAINED:
+        return (
+            f"Read from the branch {branch}, the encoder that is trained; --branch reads another."
+        )
+    if branch not in SLOW:
         return ""
     return (
         f"Read from the branch {branch}, a slow mean of the encoder that is trained: a sudden "

@@ -13,6 +13,7 @@ from nemd_toolkit.measures.row_influence import uniformity_error
 from nemd_toolkit.pipeline import Prototyping, analyze
 from nemd_toolkit.progress import bar
 from nemd_toolkit.report.analysis import Analysis
+from nemd_toolkit.tracking.branches import trained_branch
 from nemd_toolkit.tracking.course import Course, Stop, course_of
 from nemd_toolkit.tracking.files import Candidate, find_sources
 from nemd_toolkit.tracking.points import point_from
@@ -81,7 +82,8 @@ def track(
     records: a folder of analyses made before; a checkpoint in it under the same settings, data and
     versions is not analysed again, and each new one is added as soon as it is done. data,
     prototypes, seed, labels, ignore and options (layer, split, device, cache, layout, branch,
-    encoder) as in `analyze`. A checkpoint that cannot be analysed is a failure, and stops nothing.
+    encoder) as in `analyze`, but that of several encoders the trained one is read by default, not
+    its slow mean. A checkpoint that cannot be analysed is a failure, and stops nothing.
 
     Raises InputError where there is no checkpoint, where none could be analysed, and for records
     that cannot be written.
@@ -193,7 +195,8 @@ def _taken(candidate: Candidate, seen: set[str], work: _Work) -> _Taken | Failur
 
 def _analysed(path: Path, options: Mapping[str, Any]) -> Record:
     position = stored_position(path)
-    found = analyze(path, **options)
+    chosen = any(options.get(name) is not None for name in ("branch", "layout", "encoder"))
+    found = analyze(path, **(options if chosen else {**options, "branch": _trained(path, options)}))
     report = json.loads(found.to_json())
     error = _uniform_error(found)
     return Record(
@@ -203,6 +206,10 @@ def _analysed(path: Path, options: Mapping[str, Any]) -> Record:
         uniform_error=error,
         point=point_from(report, error, epsilon=_EPSILON),
     )
+
+
+def _trained(path: Path, options: Mapping[str, Any]) -> str | None:
+    return None if options.get("data") is None else trained_branch(path)
 
 
 def _uniform_error(analysis: Analysis) -> float:
