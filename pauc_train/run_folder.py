@@ -1,6 +1,5 @@
 """The folder of a run: `last.pt`, numbered checkpoints, and `log.jsonl`."""
 
-import json
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,7 +8,7 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
-from nemd_toolkit.checkpoints import shown
+from nemd_toolkit.checkpoints import epoch_of_line, shown
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.files import write_text
 from pauc_train.saving import read_checkpoint, write_checkpoint
@@ -101,18 +100,8 @@ class RunFolder:
         if not self.log.exists():
             return
         lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
-        kept = [line + "\n" for line in lines[:-1] if 0 <= _epoch_of(line) < epoch]
+        kept = [line + "\n" for line in lines[:-1] if 0 <= epoch_of_line(line) < epoch]
         write_text(self.log, "".join(kept))
-
-
-def _epoch_of(line: str) -> int:
-    """Read which epoch a line of the log is about; -1 for a damaged line."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return -1
-    epoch = row.get("epoch") if isinstance(row, dict) else None
-    return epoch if type(epoch) is int else -1
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from nemd_toolkit.checkpoints.layouts.configured import timm_image
 from nemd_toolkit.checkpoints.layouts.inputs import channelled
 from nemd_toolkit.checkpoints.safe_reading import read_content, sha256
 from nemd_toolkit.checkpoints.stubs import Stub
-from nemd_toolkit.checkpoints.training_log import LoggedLoss, TrainingLog
+from nemd_toolkit.checkpoints.training_log import LoggedLoss, TrainingLog, epoch_of_line
 from nemd_toolkit.checkpoints.wording import shown
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "channelled",
     "checkpoint_from",
     "embedding_columns",
+    "epoch_of_line",
     "layout_names",
     "read_checkpoint",
     "read_content",

@@ -11,7 +11,7 @@ from math import isfinite, log
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LoggedLoss", "TrainingLog", "read_log"]
+__all__ = ["LoggedLoss", "TrainingLog", "epoch_of_line", "read_log"]
 
 _LARGEST_FILE = 64 << 20  # bytes; a line has some 500
 _MOST_CLASSES = 1 << 40
@@ -32,6 +32,20 @@ class TrainingLog:
     """Contrastive losses of the epochs that are known, in their order."""
 
     losses: tuple[LoggedLoss, ...]
+
+
+def epoch_of_line(line: str | bytes) -> int:
+    """Read which epoch a line of a log is about; -1 for a damaged line.
+
+    >>> epoch_of_line('{"epoch": 3}'), epoch_of_line("{"), epoch_of_line("3")
+    (3, -1, -1)
+    """
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return -1
+    epoch = row.get("epoch") if isinstance(row, dict) else None
+    return epoch if type(epoch) is int else -1
 
 
 def read_log(own: Mapping[str, Any], path: Path) -> TrainingLog | None:

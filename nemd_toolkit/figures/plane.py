@@ -9,7 +9,6 @@ from nemd_toolkit.figures.style import GREEN, INK, MARKERS, MUTED, SERIES, new_f
 
 __all__ = ["PlanePoint", "draw_plane"]
 
-MOST_POINTS = 12
 _ORIGIN = "one point"
 
 
@@ -24,9 +23,9 @@ class PlanePoint:
 
 @themed
 def draw_plane(points: Sequence[PlanePoint], noise: PlanePoint) -> Figure:
-    """Draw the points between total collapse, upper right of (0, 0), and unaligned noise."""
+    """Draw the points between total collapse, at (0, 0), and noise that nothing aligns."""
     figure, [axes] = new_figure(3.4)
-    axes.plot([0], [0], marker="X", ms=9, color=MUTED, ls="none", label=_ORIGIN, clip_on=False)
+    axes.plot([0], [0], marker="X", ms=9, color=MUTED, ls="none", clip_on=False)
     axes.plot([noise.uniform], [noise.align], marker="*", ms=11, color=GREEN, ls="none")
     axes.annotate(
         noise.name,
@@ -39,7 +38,7 @@ def draw_plane(points: Sequence[PlanePoint], noise: PlanePoint) -> Figure:
     axes.annotate(
         _ORIGIN, (0, 0), xytext=(-8, 6), textcoords="offset points", ha="right", color=MUTED
     )
-    for place, point in enumerate(points[:MOST_POINTS]):
+    for place, point in enumerate(points):
         axes.plot(
             [point.uniform],
             [point.align],
@@ -57,7 +56,6 @@ def draw_plane(points: Sequence[PlanePoint], noise: PlanePoint) -> Figure:
     axes.set_xlim(1.06 * low, 0.05)
     axes.set_ylim(-0.06, 1.08 * max([noise.align, *(p.align for p in points)]))
     axes.grid()
-    handles, labels = axes.get_legend_handles_labels()
-    if len(handles) > 1:
-        figure.legend(handles[1:], labels[1:], loc="outside upper left", ncols=2)
+    if points:
+        figure.legend(loc="outside upper left", ncols=2)
     return figure

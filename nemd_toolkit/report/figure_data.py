@@ -33,7 +33,7 @@ __all__ = [
 
 def called(c: ClusteringMeasures) -> str:
     """Name a clustering in pictures."""
-    return f"K={c.k}, {c.source}"
+    return f"K={c.k:,}, {c.source}"
 
 
 def scale_data(rows: Sequence[Row]) -> pd.DataFrame:

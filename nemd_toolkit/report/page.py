@@ -84,7 +84,7 @@ def page(analysis: Analysis, pictures: Sequence[Picture]) -> str:
         exemplars=[_shortened(e) for e in analysis.exemplars],
         exemplars_of=called(chosen_clustering(m.clusterings)),
         rows=m.rows,
-        clusterings=[_called(c) for c in clusterings],
+        clusterings=[called(c) for c in clusterings],
         hidden_clusterings=len(m.clusterings) - len(clusterings),
         prototype_numbers=prototype_numbers(clusterings, epsilon),
         missing=_missing(clusterings),
@@ -132,18 +132,14 @@ def _part_of(rows: int) -> str:
     return f"{MOST_DATA:,} of {rows:,} rows, at even steps" if rows > MOST_DATA else ""
 
 
-def _called(c: ClusteringMeasures) -> str:
-    return f"K={c.k:,}, {c.source}"
-
-
 def _missing(clusterings: Sequence[ClusteringMeasures]) -> list[str]:
     """Why a clustering has no NEMD or no score."""
     reasons = []
     for c in clusterings:
         if c.nemd is None:
-            reasons.append(f"{_called(c)} has no NEMD: {c.nemd_missing}.")
+            reasons.append(f"{called(c)} has no NEMD: {c.nemd_missing}.")
         elif c.nemd.score is None:
-            reasons.append(f"{_called(c)} has no score: {c.nemd.score_missing}.")
+            reasons.append(f"{called(c)} has no score: {c.nemd.score_missing}.")
     return reasons
 
 
@@ -155,12 +151,12 @@ def _prototypes(c: ClusteringMeasures, place: int, tables: int) -> dict[str, Any
     largest = table.sort_values("size", ascending=False, kind="stable").head(most)
     count = f"all {len(table):,}" if len(largest) == len(table) else f"the {most:,} largest"
     caption = (
-        f"{_called(c)}: {count} of {len(table):,} prototypes, largest first. Concentration is "
+        f"{called(c)}: {count} of {len(table):,} prototypes, largest first. Concentration is "
         "PCL's φ before rescaling (0 = members coincide); distance is 1 − cosine to the nearest."
         + (" Purity is the share of the commonest label." if "purity" in table else "")
     )
     return {
-        "name": f"{_called(c)}",
+        "name": called(c),
         "id": f"prototypes-{place}",
         "caption": caption,
         "columns": [_HEADERS.get(name, name.replace("_", " ")) for name in table.columns],

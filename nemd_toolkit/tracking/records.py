@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nemd_toolkit.checkpoints import epoch_of_line
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.files import write_text
 from nemd_toolkit.findings import Thresholds
@@ -70,20 +71,11 @@ def log_digest(checkpoint: Path, position: Position | None) -> str | None:
     digest = hashlib.sha256()
     try:
         for line in log.read_bytes().splitlines():
-            if _epoch(line) <= position.epoch:
+            if epoch_of_line(line) <= position.epoch:
                 digest.update(line + b"\n")
     except OSError:
         return None
     return digest.hexdigest()
-
-
-def _epoch(line: bytes) -> int:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return -1
-    epoch = row.get("epoch") if isinstance(row, dict) else None
-    return epoch if type(epoch) is int else -1
 
 
 def kept(folder: Path, sha256: str, settings: str, *, epsilon: float) -> Record | None:
