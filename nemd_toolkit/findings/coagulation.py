@@ -10,7 +10,7 @@ from nemd_toolkit.measures.intervals import Interval
 from nemd_toolkit.measures.nemd import Nemd
 from nemd_toolkit.measures.summary import ClusteringMeasures, Measures
 
-__all__ = ["ABOUT", "check"]
+__all__ = ["ABOUT", "check", "status_of"]
 
 _STATUSES: tuple[Status, ...] = ("passed", "warning", "issue")
 
@@ -30,9 +30,9 @@ ABOUT = About(
     "is lost, while prototypes stay well separated. This is the prototype collapse that "
     "prototypical contrastive learning is prone to (PAUC poster).",
     fires="the NEMD score, 0 on the uniform sphere and 1 when every cloud is a point, lies above "
-    "0.75 with its whole 95 % interval in at least one clustering; or above 0.70 where it is too "
-    "low since prototypes hold several groups each: tight clumps within them, or a rise with K. "
-    "Above 0.75 with an interval that reaches below it: a warning, and an inconclusive verdict",
+    "0.75, and its whole 95 % interval above 0.70, in at least one clustering; or above 0.70 where "
+    "it is too low since prototypes hold several groups each: tight clumps within them, or a rise "
+    "with K. Above 0.75 with a wider interval: a warning, and an inconclusive verdict",
     remedy="Lower the weight of the prototype loss or start it later; raise its temperature (PCL's "
     "φ); use more prototypes; add PAUC's prototype terms or instance uniformity, and watch kNN "
     "beside NEMD. If labels are what you want to separate and nothing else, this may be harmless.",
@@ -95,12 +95,17 @@ def _scored(measures: Measures) -> list[_Scored]:
 
 def _status(scored: _Scored, limits: Thresholds) -> Status:
     clumps = scored.nemd.clumping < limits.clumping
-    high = scored.score.value > limits.coagulation_warning
-    if scored.score.low > limits.coagulation_issue:
+    status = status_of(scored.score.value, scored.score.low, limits)
+    if status == "passed":
+        return "warning" if clumps else "passed"
+    return "issue" if clumps or scored.rise > limits.steep_rise else status
+
+
+def status_of(score: float, low: float, limits: Thresholds) -> Status:
+    """Status by the score alone and the low end of its interval: an issue is surely a warning."""
+    if score > limits.coagulation_issue and low > limits.coagulation_warning:
         return "issue"
-    if high and (clumps or scored.rise > limits.steep_rise):
-        return "issue"
-    return "warning" if high or clumps else "passed"
+    return "warning" if score > limits.coagulation_warning else "passed"
 
 
 def _rank(scored: _Scored, limits: Thresholds) -> tuple[int, bool, float]:
@@ -112,7 +117,7 @@ def _rank(scored: _Scored, limits: Thresholds) -> tuple[int, bool, float]:
 def _told(scored: _Scored, limits: Thresholds) -> str:
     if _status(scored, limits) == "passed":
         return "members keep their diversity within prototypes"
-    if scored.score.low > limits.coagulation_issue:
+    if status_of(scored.score.value, scored.score.low, limits) == "issue":
         return "samples have coagulated around their prototypes"
     if scored.nemd.clumping < limits.clumping:
         clumps = f"nearest members at {scored.nemd.clumping:.2f} of their mean distance"
@@ -120,15 +125,15 @@ def _told(scored: _Scored, limits: Thresholds) -> str:
     if _status(scored, limits) == "issue":
         return "samples have coagulated around more points than there are prototypes"
     if scored.score.value > limits.coagulation_issue:
-        limit = f"{limits.coagulation_issue:.2f}"
-        return f"above {limit}, but not surely; ask for more prototypes, or give more rows, to tell"
+        limit = f"{limits.coagulation_warning:.2f}"
+        return f"not surely above {limit}; ask for more prototypes, or give more rows, to tell"
     return "samples lie close to their prototypes"
 
 
 def _dependence(scored: Sequence[_Scored], limits: Thresholds) -> str:
     """Warn where the score hangs on K: where clouds hold several groups it is too low."""
     found = sorted((s for s in scored if s.clustering.source == "k-means"), key=_number)
-    if len(found) == len(scored) == 1 and found[0].score.low <= limits.coagulation_issue:
+    if len(found) == len(scored) == 1 and _status(found[0], limits) != "issue":
         return "; at one K only: with more groups than prototypes it would be too low"
     if len(found) < 2:
         return ""

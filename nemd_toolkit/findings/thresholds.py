@@ -22,7 +22,8 @@ class Thresholds:
     total_variance_issue: float = 2e-3  # mean cosine 0.998
     total_variance_warning: float = 2e-2
     # NEMD002: score. 0.75 is a within-prototype noise of a quarter of the distance between
-    # prototypes (resultant 0.97); 0.7 is 0.31 of it (0.95).
+    # prototypes (resultant 0.97); 0.7 is 0.31 of it (0.95). An issue lies above the first, and its
+    # interval above the second: few prototypes have wide ones.
     coagulation_issue: float = 0.75
     coagulation_warning: float = 0.70
     # Nearest over mean distance of 16 members. Where tight groups outnumber prototypes it was
@@ -70,6 +71,8 @@ class Thresholds:
     cone_negative_share: float = 0.05  # of the squared length: ReLU gives 0, SiLU and GELU little
     cone_issue_nonnegative: float = 0.90
     cone_warning_nonnegative: float = 0.75
+    # NEMD008: score's low end. At a spread of 6, all but noise, the ladder's scores are -.003….011.
+    structure_least: float = 0.02
     # NEMD009: with fewer than 4 prototypes the intervals are too wide to mean much; with fewer than
     # two fifths of them compared, the number speaks of the large prototypes only. At 5 and a half,
     # 8 of 1,200 healthy worlds with 5…17 prototypes were inconclusive.

@@ -47,12 +47,13 @@ def members_of(prototypes: Prototypes) -> Members:
 
 
 def cross_fitted(
-    embeddings: Embeddings, k: int, *, seed: int, splits: int = 1
+    embeddings: Embeddings, k: int, *, seed: int, splits: int = 1, thinned: bool = False
 ) -> tuple[Members, ...]:
     """Give the held-out members under k-means of the other half, both ways, for each split.
 
     Views of one sample stay in one half, and k-means of a half is fitted to half of the rows that
-    it is fitted to for the whole. Raises TooFewSamples where a half has fewer than k rows.
+    it is fitted to for the whole. `thinned`: k-means of every second row of that half, chosen at
+    random; the members stay the same rows. Raises TooFewSamples where k-means has fewer than k.
 
     >>> e = Embeddings([[1.0, 0.0], [0.0, 1.0]] * 8)
     >>> [[len(rows) for rows in run.rows] for run in cross_fitted(e, 2, seed=0)]
@@ -61,14 +62,17 @@ def cross_fitted(
     runs = []
     for split in range(splits):
         halves = _halves(embeddings, seed + _STRIDE * split)
-        for own, other in (halves, halves[::-1]):
+        for half, other in (halves, halves[::-1]):
+            own = _thinned(half, seed + _STRIDE * split) if thinned else half
             if len(own) < k:
                 raise TooFewSamples(
                     f"NEMD: expected at least {2 * k} rows for {k} prototypes, to find them in one "
                     f"half and measure them in the other, got {len(embeddings)}; give more "
                     "samples or ask for fewer prototypes"
                 )
-            runs.append(_held_out(embeddings.vectors, own, other, k, seed + _STRIDE * split))
+            share = 4 if thinned else 2
+            most = max(k, -(-rows_to_fit(len(embeddings), k) // share))
+            runs.append(_held_out(embeddings.vectors, own, other, k, most, seed + _STRIDE * split))
     return tuple(runs)
 
 
@@ -83,8 +87,13 @@ def _halves(embeddings: Embeddings, seed: int) -> tuple[Tensor, Tensor]:
     return first.nonzero().squeeze(1), (~first).nonzero().squeeze(1)
 
 
-def _held_out(points: Tensor, own: Tensor, other: Tensor, k: int, seed: int) -> Members:
-    most = max(k, (rows_to_fit(len(points), k) + 1) // 2)
+def _thinned(rows: Tensor, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(rows), generator=generator)[: len(rows) // 2]
+    return rows[chosen.sort().values]
+
+
+def _held_out(points: Tensor, own: Tensor, other: Tensor, k: int, most: int, seed: int) -> Members:
     centroids = kmeans(points[own], k, seed=seed, most_rows=most).centroids
     assignment = nearest_directions(points[other], centroids)
     order = assignment.argsort(stable=True)

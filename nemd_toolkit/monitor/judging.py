@@ -152,10 +152,7 @@ def _coagulation(numbers: WindowNumbers, limits: Thresholds) -> Judged:
             f"score {value:.2f} (by energy distances, at least {score.low:.2f}) at K={score.k}"
             f"{_over(score.rows)}"
         )
-        if score.low > limits.coagulation_issue:
-            status = "issue"
-        elif value > limits.coagulation_warning:
-            status = "warning"
+        status = coagulation.status_of(value, score.low, limits)
     finding = Finding(
         about=coagulation.ABOUT,
         status=status,
