@@ -45,7 +45,7 @@ from pathlib import Path
 from typing import Any
 
 from transport import commit, this_machine
-from validity_coverage import coverage_tasks, one_interval, sum_up_coverage
+from validity_coverage import coverage_tasks, one_interval, sum_up_coverage, truths
 from validity_invariance import cells, one_ladder, sum_up_invariance
 from validity_plot import as_markdown, draw_confusion, draw_power
 from validity_summary import summarise
@@ -139,9 +139,10 @@ def in_processes(
 
 def coverage(options: argparse.Namespace) -> None:
     """Measure how often intervals hold; write coverage.json."""
-    tasks = coverage_tasks(options.seed, options.repeats)
+    known = truths(read(options.truth)) if options.truth else None
+    tasks = coverage_tasks(options.seed, options.repeats, known)
     records = gather(options, "coverage", one_interval, tasks)
-    _finish(options, "coverage", sum_up_coverage(records, options.repeats))
+    _finish(options, "coverage", sum_up_coverage(records, options.repeats, known))
 
 
 def invariance(options: argparse.Namespace) -> None:
@@ -202,6 +203,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command.add_argument("--workers", type=int, default=2)
     commands.choices["run"].add_argument("--worlds", type=int, default=200, help="of each kind")
     commands.choices["coverage"].add_argument("--repeats", type=int, default=400)
+    commands.choices["coverage"].add_argument(
+        "--truth", type=Path, help="coverage.json of an earlier run, to take true values from"
+    )
     commands.choices["invariance"].add_argument("--seeds", type=int, default=3)
     options = parser.parse_args(arguments)
     try:

@@ -19,7 +19,7 @@ from validity_summary import share
 
 import nemd_toolkit as nt
 
-__all__ = ["LAWS", "Law", "coverage_tasks", "one_interval", "sum_up_coverage"]
+__all__ = ["LAWS", "Law", "coverage_tasks", "one_interval", "sum_up_coverage", "truths"]
 
 nemd = import_module("nemd_toolkit.measures.nemd")  # `nt.nemd` is its function
 Record = dict[str, Any]
@@ -105,38 +105,45 @@ def _rows(law: Law, count: int, seed: int, shared: int) -> tuple[torch.Tensor, t
     return torch.nn.functional.normalize(centres[group] + noise, dim=1), group
 
 
-def coverage_tasks(seed: int, repeats: int) -> list[Task]:
-    """List all repeats and large worlds of all laws."""
+def coverage_tasks(seed: int, repeats: int, known: Record | None = None) -> list[Task]:
+    """List all repeats, and large worlds of the laws whose truth is not `known` (see `truths`)."""
+    kinds = [(True, {**WORLDS, "known": 0}), (False, dict.fromkeys((*WORLDS, "known"), repeats))]
     return [
-        Task(law, seed, repeat, large)
-        for law in range(len(LAWS))
-        for large, count in ((True, WORLDS[LAWS[law].source]), (False, repeats))
-        for repeat in range(count)
-    ]
-
-
-def sum_up_coverage(found: Sequence[Record], repeats: int) -> Record:
-    """Sum up all laws; the answer holds a Markdown table beside the rows."""
-    rows = [
-        {"law": law._asdict(), "name": law.name, **_law([f for f in found if f["law"] == place])}
+        Task(place, seed, repeat, large)
         for place, law in enumerate(LAWS)
+        for large, counts in kinds
+        for repeat in range(counts["known" if law.name in (known or {}) else law.source])
     ]
+
+
+def truths(document: Record) -> Record:
+    """Large-sample values that an earlier run found, by law, where they hang on no seed."""
+    return {row["name"]: row for row in document["rows"] if row["law"]["centres"] == "fresh"}
+
+
+def sum_up_coverage(found: Sequence[Record], repeats: int, known: Record | None = None) -> Record:
+    """Sum up all laws; the answer holds a Markdown table beside the rows."""
+    rows = []
+    for place, law in enumerate(LAWS):
+        columns = _law([f for f in found if f["law"] == place], (known or {}).get(law.name))
+        rows.append({"law": law._asdict(), "name": law.name, **columns})
     return {"points": POINTS, "repeats": repeats, "rows": rows, "table": _table(rows)}
 
 
-def _law(found: Sequence[Record]) -> Record:
+def _law(found: Sequence[Record], known: Record | None = None) -> Record:
     columns: Record = {}
     for name in COLUMNS:
         large = [f[name][0] for f in found if f["large"] and f[name]]
         small = np.array([f[name] for f in found if not f["large"] and f[name]])
         missing = sum(not f["large"] and not f[name] for f in found)
-        if not large or not len(small):
+        if not len(small) or not (large or known):
             columns[name] = {"missing": missing}
             continue
-        truth, mean = float(np.mean(large)), float(small[:, 0].mean())
+        truth, error = _truth(large, known and known[name])
+        mean = float(small[:, 0].mean())
         columns[name] = {
             "truth": truth,
-            "truth_error": float(np.std(large) / np.sqrt(len(large))),
+            "truth_error": error,
             "mean": mean,
             "deviation": float(small[:, 0].std()),
             "half_width": float((small[:, 2] - small[:, 1]).mean() / 2),
@@ -145,6 +152,12 @@ def _law(found: Sequence[Record]) -> Record:
             "missing": missing,
         }
     return columns
+
+
+def _truth(large: Sequence[float], known: Record | None) -> tuple[float, float]:
+    if known is not None:
+        return known["truth"], known["truth_error"]
+    return float(np.mean(large)), float(np.std(large) / np.sqrt(len(large)))
 
 
 def _held(intervals: np.ndarray, truth: float) -> Record:

@@ -176,6 +176,20 @@ def test_coverage_counts_intervals_that_hold_the_large_sample_value(module):
     assert law["raw"]["held"]["share"] == 0.5
     assert law["raw"]["of_mean"]["share"] == 0.0
     assert law["score"] == {"missing": 2}
+    known = {name: {"truth": 0.55, "truth_error": 0.01} for name in coverage.COLUMNS}
+    law = coverage._law(found[1:], known)
+    assert (law["raw"]["truth"], law["raw"]["truth_error"]) == (0.55, 0.01)
+    assert law["raw"]["held"]["hits"] == 1
+
+
+def test_coverage_takes_known_truths_only_where_they_hang_on_no_seed(module):
+    coverage = module("validity_coverage")
+    rows = [{"law": law._asdict(), "name": law.name} for law in coverage.LAWS]
+    known = coverage.truths({"rows": rows})
+    tasks = coverage.coverage_tasks(1, 3, known)
+    assert {coverage.LAWS[t.law].centres for t in tasks if t.large} == {"fixed"}
+    assert sum(not t.large for t in tasks) == 3 * len(coverage.LAWS)
+    assert sum(t.large for t in coverage.coverage_tasks(1, 3)) == 7 * 80 + 2 * 400
 
 
 def test_invariance_sees_a_ladder_that_turns_and_a_cell_that_stands_apart(module):
