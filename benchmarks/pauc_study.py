@@ -1,23 +1,36 @@
 """The study: whether PAUC lowers NEMD below PCL's, and whether accuracy follows.
 
-    python benchmarks/pauc_study.py choose --data digits     # seeds 100…: which weights
-    python benchmarks/pauc_study.py test --data digits       # seeds 0…: the table, ablations
+    python benchmarks/pauc_study.py choose --data digits --work DIR   # seeds 100…: which weights
+    python benchmarks/pauc_study.py test --data digits --work DIR     # seeds 200…: the table
 
 Settings are chosen on seeds and tables of their own (`choose`), then tested on others (`test`), so
-that what is reported was not looked for. Each writes `reports/pauc_study/DATA/STAGE/`: one page,
-CSV and JSON by `pauc_train.compare`; what is there is not trained again.
+that what is reported was not looked for. Each trains below WORK/DATA/STAGE (what is there is not
+trained again) and writes `reports/pauc_study/DATA/STAGE/`: page, CSV and JSON of
+`pauc_train.compare`, `choice.json` or `answers.json` (pauc_study_answers.py), and for `test` maps
+of PCL's and PAUC's embeddings side by side.
 """
 
 import argparse
 import itertools
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import torch
+from matplotlib.figure import Figure
+from pauc_study_answers import answers, chosen, read_runs
 
+import nemd_toolkit as nt
+from nemd_toolkit.figures.saving import png_bytes
+from nemd_toolkit.figures.style import themed
+from nemd_toolkit.files import replacing, write_text
+from nemd_toolkit.measures.projection import project
 from pauc_train.compare import Entry, compare
 
 CHOSEN = {"alpha": 0.1, "beta": 3.0, "gamma": 0.01}  # what ships; `choose` is to confirm it
-FIRST_TO_CHOOSE, FIRST_TO_TEST = 100, 0
+FIRST_TO_CHOOSE, FIRST_TO_TEST = 100, 200  # seeds; recipes were tried on those below
 
 
 def candidates() -> list[Entry]:
@@ -54,6 +67,41 @@ def _pauc(name: str, weights: dict[str, float]) -> Entry:
     return Entry(name=name, method="pauc", overrides=weights)
 
 
+@themed
+def draw_maps(work: Path, data: str, seed: int) -> Figure:
+    """Draw PCL's and PAUC's training embeddings on their two principal axes, coloured by class."""
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    for place, (entry, name) in enumerate((("proto x1", "PCL"), ("pauc", "PAUC"))):
+        rows = nt.embed(work / entry / f"seed-{seed}" / "last.pt", data, layer="projector")
+        flat = project(rows)
+        axes = figure.add_subplot(1, 2, place + 1)
+        classes = [] if rows.labels is None else sorted(set(rows.labels.tolist()))
+        for number, label in enumerate(classes):
+            own = flat.points[rows.labels[flat.rows] == label]  # type: ignore[index]  # has labels
+            colour = matplotlib.colormaps["tab10"](number % 10)
+            axes.scatter(own[:, 0], own[:, 1], s=4, lw=0, color=colour, label=str(label))
+        shares = " and ".join(f"{share:.0%}" for share in flat.explained[:2])
+        axes.set_title(f"{name}, seed {seed}: {shares} of the variance")
+        axes.set_aspect("equal", adjustable="datalim")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right", markerscale=3)
+    return figure
+
+
+def write(stage: str, work: Path, out: Path, data: str, seed: int) -> dict[str, Any]:
+    """Copy the page and tables, and write what the runs say; gives that."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("trainings.html", "trainings.json", "runs.csv", "methods.csv", "accuracy.png"):
+        shutil.copyfile(work / name, out / name)
+    runs = read_runs(work)
+    found = chosen(runs) if stage == "choose" else answers(runs)
+    name = "choice.json" if stage == "choose" else "answers.json"
+    write_text(out / name, json.dumps(found, indent=1) + "\n")
+    if stage == "test":
+        with replacing(out / "maps.png") as part:
+            part.write_bytes(png_bytes(draw_maps(work, data, seed), dpi=130))
+    return found
+
+
 def main() -> None:
     """Parse and run one stage."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -63,22 +111,25 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--layer", default="projector")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the trainings")
     parser.add_argument("--out", type=Path, default=Path("reports/pauc_study"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    chosen = options.stage == "choose"
-    first = FIRST_TO_CHOOSE if chosen else FIRST_TO_TEST
+    is_choice = options.stage == "choose"
+    first = FIRST_TO_CHOOSE if is_choice else FIRST_TO_TEST
+    place = Path(options.data.partition(":")[0]) / options.stage
     page = compare(
-        candidates() if chosen else tests(),
+        candidates() if is_choice else tests(),
         options.data,
         seeds=range(first, first + options.seeds),
-        out=options.out / options.data.partition(":")[0] / options.stage,
+        out=options.work / place,
         epochs=options.epochs,
         layer=options.layer,
         workers=options.workers,
         say=lambda text: print(text, flush=True),
     )
-    print(page)
+    found = write(options.stage, page.parent, options.out / place, options.data, first)
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,98 @@
+"""What the study concludes from runs with a known answer."""
+
+import importlib
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+FOLDER = str(Path(__file__).parents[1] / "benchmarks")
+WEIGHTS = {"proto x0.3": 0.3, "proto x1": 1.0, "proto x3": 3.0, "proto x10": 10.0}
+
+
+@pytest.fixture(scope="module")
+def module():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        yield importlib.import_module
+
+
+@pytest.fixture(scope="module")
+def study(module):
+    return module("pauc_study_answers")
+
+
+def run(**numbers):
+    usual = {"score": 0.5, "linear_probe": 0.98, "knn": 0.97, "effective_rank": 20.0}
+    return {**usual, "excess": 0.9, "raw": 1.3, **numbers}
+
+
+def test_differences_are_taken_within_seeds(study):
+    runs = {
+        "a": {1: run(score=0.50), 2: run(score=0.70), 3: run(score=0.9)},
+        "b": {1: run(score=0.45), 2: run(score=0.66), 4: run(score=0.1)},
+    }
+    found = study.difference(runs, "b", "a", "score")
+    values = np.array([-0.05, -0.04])
+    expected = stats.t.interval(0.95, 1, values.mean(), values.std(ddof=1) / math.sqrt(2))
+    assert (found["n"], found["mean"]) == (2, pytest.approx(-0.045))
+    assert (found["low"], found["high"]) == pytest.approx(expected)
+    assert study.difference(runs, "c", "a", "score") is None
+    one = study.difference({"a": {1: run()}, "b": {1: run()}}, "b", "a", "score")
+    assert (one["low"], one["high"]) == (None, None)
+
+
+def test_the_choice_is_the_lowest_score_whose_probe_is_kept(study):
+    runs = {
+        "pclv2": {100: run(), 101: run()},
+        "mocov2": {100: run(score=0.1), 101: run(score=0.1)},
+        "low but worse": {100: run(score=0.2, linear_probe=0.97), 101: run(score=0.2)},
+        "lower": {100: run(score=0.4), 101: run(score=0.4, linear_probe=0.978)},
+        "a little lower": {100: run(score=0.45), 101: run(score=0.45)},
+    }
+    found = study.chosen(runs)
+    assert found["choice"] == "lower"
+    assert [row["entry"] for row in found["table"]] == ["lower", "a little lower", "low but worse"]
+
+
+def test_every_question_has_its_answer(study):
+    runs = {
+        entry: {s: run(score=0.6 + 0.1 * math.log(weight) + 0.01 * s) for s in (200, 201, 202)}
+        for entry, weight in WEIGHTS.items()
+    }
+    runs["mocov2"] = {s: run(score=0.5 + 0.01 * s, linear_probe=0.99) for s in (200, 201, 202)}
+    runs["pauc"] = {s: run(score=0.55 + 0.01 * s) for s in (200, 201, 202)}
+    runs["pauc without beta"] = {s: run(score=0.58 + 0.01 * s) for s in (200, 201, 202)}
+    found = study.answers(runs)
+    assert found["moco_to_pcl"]["score"]["mean"] == pytest.approx(0.1)
+    assert found["with_weight"]["score"]["mean"] == pytest.approx(0.1)
+    assert found["against_pcl"]["pauc"]["score"]["mean"] == pytest.approx(-0.05)
+    assert found["without_a_term"]["pauc without beta"]["score"]["low"] == pytest.approx(0.03)
+    assert found["accuracy_follows"]["linear_probe"]["rho"] < 0
+    json.dumps(found, allow_nan=False)
+
+
+def test_runs_are_read_from_the_folder_of_a_comparison(study, tmp_path):
+    for seed, failed in ((1, None), (2, "no")):
+        folder = tmp_path / "pauc" / f"seed-{seed}"
+        folder.mkdir(parents=True)
+        numbers = {**run(), "score": None, "seconds": 3.0}
+        result = {"method": "pauc", "seed": seed, "state": "collapsed", "numbers": numbers}
+        content = {"result": {**result, "failed": failed}}
+        (folder / "result.json").write_text(json.dumps(content))
+    found = study.read_runs(tmp_path)
+    assert list(found["pauc"]) == [1]
+    assert found["pauc"][1]["collapsed"] == 1
+    assert "score" not in found["pauc"][1]
+
+
+def test_entries_are_settings_that_the_trainer_takes(module):
+    from pauc_train.recipe import load_config, recipe_for
+
+    study = module("pauc_study")
+    for entry in (*study.candidates(), *study.tests()):
+        load_config(entry.method, recipe_for("digits"), entry.overrides)
+    assert set(WEIGHTS) < {entry.name for entry in study.tests()}
