@@ -96,3 +96,25 @@ def test_entries_are_settings_that_the_trainer_takes(module):
     for entry in (*study.candidates(), *study.tests()):
         load_config(entry.method, recipe_for("digits"), entry.overrides)
     assert set(WEIGHTS) < {entry.name for entry in study.tests()}
+
+
+def test_a_method_beats_a_random_encoder_where_the_margin_is_sure(module):
+    methods = module("methods_table")
+
+    def result(probe, failed=None):
+        numbers = {"linear_probe": probe, "knn": 0.9, "score": None, "seconds": 30.0}
+        return {"numbers": numbers, "state": "healthy", "codes": [], "failed": failed}
+
+    trained = {
+        "sure": {0: result(0.95), 1: result(0.96), 2: result(0.94)},
+        "unsure": {0: result(0.95), 1: result(0.85), 2: result(None, failed="no")},
+    }
+    random = {name: {s: result(0.85 + 0.001 * s) for s in range(3)} for name in trained}
+    rows = [methods.row(name, trained, random) for name in trained]
+    assert [row["beats"] for row in rows] == [True, False]
+    assert rows[0]["margin"]["mean"] == pytest.approx(0.099)
+    assert rows[1]["failed"] == ["no"]
+    assert (rows[1]["runs"], rows[1]["score"]) == (2, None)
+    text = methods.table(rows)
+    assert text.index("| sure |") < text.index("| unsure |")
+    assert "3 healthy" in text
