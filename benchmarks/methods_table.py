@@ -1,8 +1,8 @@
-"""Every method beside a random encoder of the same shape, from two runs of `pauc-train compare`.
+r"""Every method beside a random encoder of the same shape, from two runs of `pauc-train compare`.
 
     pauc-train compare NAMES --data digits --seeds 5 --out TRAINED
-    pauc-train compare NAMES --data digits --seeds 5 --epochs 1 --set learning_rate=1e-12 \\
-        --out RANDOM
+    pauc-train compare NAMES --data digits --seeds 5 --out RANDOM --epochs 1 \
+        --set learning_rate=1e-12
     python benchmarks/methods_table.py TRAINED RANDOM --out reports/training/digits
 
 Writes OUT.json, schema nemd-methods/1: {"schema", "seeds", "rows": [{"method", "runs", "failed",
