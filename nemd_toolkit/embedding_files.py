@@ -22,6 +22,7 @@ from nemd_toolkit.embedding_tables import read_parquet, write_parquet
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.files import replacing
+from nemd_toolkit.unit_rows import RowParts
 
 __all__ = ["embeddings_from", "load_embeddings", "require_writable", "save_embeddings"]
 
@@ -124,10 +125,10 @@ def _embeddings(path: Path, columns: Columns) -> Embeddings:
 
 
 def _plain(value: Any) -> Any:
-    """Pass arrays, tensors and lists, arrays in this machine's byte order."""
-    if not isinstance(value, np.ndarray | Tensor | list):
+    """Pass rows, arrays, tensors and lists; columns in this machine's byte order."""
+    if not isinstance(value, RowParts | np.ndarray | Tensor | list):
         raise TypeError(type(value).__name__)
-    if isinstance(value, np.ndarray) and not value.dtype.isnative:
+    if isinstance(value, np.ndarray) and value.ndim == 1 and not value.dtype.isnative:
         return value.astype(value.dtype.newbyteorder("="))
     return value
 
