@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from nemd_toolkit.errors import InputError, UnsafeFile
 
-__all__ = ["GARBAGE", "check_header", "entry_blocks", "entry_shape", "mapped_npy", "read_entry"]
+__all__ = [
+    "GARBAGE",
+    "check_header",
+    "entry_blocks",
+    "entry_shape",
+    "mapped_npy",
+    "read_entry",
+    "read_header",
+]
 
 _PACKED = 64 << 20  # bytes from which an archive entry must not shrink…
 _RATIO = 100  # …to less than one part in this many: real numbers never do
@@ -74,7 +82,7 @@ def entry_blocks(path: Path, name: str, rows: int) -> Iterator[NDArray[Any]]:
     Raises one of GARBAGE for damaged files.
     """
     with zipfile.ZipFile(path) as archive, archive.open(name) as file:
-        shape, _, dtype = _header(file)
+        shape, _, dtype = read_header(file)
         for start in range(0, shape[0], rows):
             size = min(rows, shape[0] - start) * shape[1] * dtype.itemsize
             data = file.read(size)
@@ -91,7 +99,7 @@ def check_header(
     Raises InputError for other numbers of bytes, UnsafeFile for pickled objects and for arrays out
     of all proportion to their `packed` bytes.
     """
-    shape, by_columns, dtype = _header(file)
+    shape, by_columns, dtype = read_header(file)
     if dtype.hasobject:
         raise UnsafeFile(
             f"{path}: expected numbers or text, got pickled Python objects; nothing was run, "
@@ -107,9 +115,10 @@ def check_header(
     return shape, by_columns, dtype
 
 
-def _header(
+def read_header(
     file: IO[bytes] | BufferedIOBase,
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read shape, whether the array lies by columns, and type; ValueError for what is none."""
     version = np.lib.format.read_magic(file)
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
