@@ -68,7 +68,7 @@ def analyze(
     ignore: str | Sequence[str] = (),
     baseline: Path | str | None = None,
     neighbour_map: MapKind | None = None,
-    memory: str | int | None = None,
+    memory: str | int | None = None,  # noqa: ARG001  (within_memory reads it)
 ) -> Analysis:
     """Analyse a checkpoint, embeddings (file, `Embeddings` or array) for collapse.
 
@@ -83,7 +83,7 @@ def analyze(
     to judge against, instead of by absolute thresholds. neighbour_map: "tsne" or "umap", a picture
     more that no verdict rests on. memory: that the process may take, such as "4GB", by default half
     of what is available; rows beyond it lie in a temporary file (`memory_limit`), which changes no
-    number. Same seed, same machine, same numbers.
+    number, so that no report's command names it. Same seed, same machine, same numbers.
 
     Raises InputError for what cannot be read or analysed, and a baseline that is not comparable.
 
@@ -115,7 +115,6 @@ def analyze(
     against = reference[0] if reference else None
     exemplars, unread = _exemplars(opened, measures)
     options = {"--layout": layout, "--encoder": _word(encoder), "--map": neighbour_map}
-    options |= {"--memory": None if memory is None else str(memory)}
     options |= {"--ignore": ",".join(ignored), "--baseline": against.file if against else None}
     return Analysis(
         measures=measures,
