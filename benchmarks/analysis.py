@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -105,12 +105,17 @@ class Clock:
         return sum(spent[kind] for spent in self.seconds.values())
 
 
+def time_calls(clock: Clock, calls: Mapping[tuple[str, str], str]) -> None:
+    """Time functions where they are called, for the rest of this process."""
+    for (module, function), name in calls.items():
+        where = importlib.import_module(module)
+        setattr(where, function, clock.timed(name, getattr(where, function)))
+
+
 def one_size(count: int, dim: int, counts: tuple[int, ...], seed: int) -> dict[str, Any]:
     """Time the stages of one analysis, and the parts of its measures."""
     stages, parts, ran = Clock(), Clock(), commit()
-    for (module, function), part in PARTS.items():  # this process is for one size alone
-        where = importlib.import_module(module)
-        setattr(where, function, parts.timed(part, getattr(where, function)))
+    time_calls(parts, PARTS)  # this process is for one size alone
     embeddings = nt.Embeddings(rows(count, dim, seed))
     fit = stages.timed("k-means", nt.fit_prototypes)
     prototypes = [fit(embeddings, k, seed) for k in counts]

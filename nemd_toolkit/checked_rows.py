@@ -2,19 +2,22 @@
 
 import hashlib
 from collections.abc import Iterable
+from math import prod
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.files import replacing
-from nemd_toolkit.numpy_files import GARBAGE, check_header
+from nemd_toolkit.numpy_files import GARBAGE, check_header, read_header
+from nemd_toolkit.scratch import mapped_rows
 
-__all__ = ["read_rows", "write_rows"]
+__all__ = ["mapped_shard", "read_rows", "write_rows"]
 
 _DIGEST = 32  # bytes of a SHA-256
 _CHUNK = 1 << 22
@@ -50,10 +53,32 @@ def read_rows(path: Path) -> Float[Tensor, "n d"] | None:
                 return None
             file.seek(0)
             check_header(path, file, size, size)
-        rows = torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+        rows = mapped_rows(np.load(path, mmap_mode="c", allow_pickle=False))
     except (*GARBAGE, InputError):
         return None
     return rows if rows.ndim == 2 and rows.dtype == torch.float32 else None
+
+
+def mapped_shard(path: Path) -> NDArray[Any]:
+    """Map the array of a .npy file; where a checksum follows its numbers, that must be right.
+
+    Raises InputError, UnsafeFile and one of GARBAGE as `mapped_npy`, and InputError for another
+    checksum.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        shape, _, dtype = read_header(file)
+        if size - file.tell() == prod(shape) * dtype.itemsize + _DIGEST:
+            size -= _DIGEST
+            if _digest(file, size) != file.read():
+                raise InputError(
+                    f"{path}: expected numbers that the checksum after them belongs to, got "
+                    "others; the file is damaged, write it again"
+                )
+        file.seek(0)
+        check_header(path, file, size, size)
+    array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+    return array
 
 
 def _digest(file: IO[bytes], size: int) -> bytes:

@@ -26,6 +26,7 @@ from nemd_toolkit.cli_options import (
     Layout,
     Map,
     Markdown,
+    Memory,
     Out,
     Prototypes,
     Quiet,
@@ -57,7 +58,10 @@ _COLOURS = {
 @app.command("analyze")
 def analyze_command(
     source: Annotated[
-        Path, typer.Argument(help="Checkpoint, or embeddings (.npy .npz .parquet …)")
+        Path,
+        typer.Argument(
+            help="Checkpoint, or embeddings (.npy .npz .parquet …, or a folder of them)"
+        ),
     ],
     data: Data = None,
     labels: Labels = None,
@@ -77,6 +81,7 @@ def analyze_command(
     junit: JUnit = None,
     markdown: Markdown = None,
     neighbour_map: Map = None,
+    memory: Memory = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -90,6 +95,8 @@ def analyze_command(
 
     Against a reference run:  nemd analyze last.pt --data digits --baseline reference/report.json
 
+    More than memory holds:  nemd analyze shards/ --prototypes 1000 --memory 4GB
+
     Exit code: 0 analysed (or gate passed), 1 gate failed, 2 unusable input, 3 gate inconclusive.
     """
     from nemd_toolkit.findings import parse_codes
@@ -102,7 +109,7 @@ def analyze_command(
     require_places(junit, markdown)
     options: dict[str, Any] = {"layout": layout, "branch": branch, "encoder": encoder}
     options |= {"cache": cache, "ignore": ignored, "baseline": baseline}
-    options |= {"neighbour_map": neighbour_map}
+    options |= {"neighbour_map": neighbour_map, "memory": memory}
     with show_progress(not quiet):
         found = _analyze(source, data, labels, prototypes, layer, split, seed, device, **options)
         page = found.write(out or Path(f"nemd-{source.stem}"))

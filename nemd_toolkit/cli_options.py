@@ -22,6 +22,7 @@ __all__ = [
     "Layout",
     "Map",
     "Markdown",
+    "Memory",
     "Out",
     "Prototypes",
     "Quiet",
@@ -112,6 +113,14 @@ Map = Annotated[
     str | None,
     typer.Option(
         "--map", help="One more map, of neighbours: tsne or umap. No verdict rests on it."
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory that the process may take, such as 4GB: rows beyond it lie in a temporary "
+        "file (in TMPDIR), with the same numbers. Default: half of what is available.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the document on stdout, nothing else.")]

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.progress import bar
+from nemd_toolkit.scratch import release, rows_at
 from nemd_toolkit.threads import one_thread
 
 __all__ = ["KMeans", "kmeans", "rows_to_fit"]
@@ -116,7 +117,7 @@ def _some(points: Tensor, most: int, seed: int) -> Tensor:
         return points
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(points), generator=generator)[:most]
-    return points[rows.to(points.device)]
+    return rows_at(points, rows.to(points.device))
 
 
 def _lloyd(
@@ -243,6 +244,7 @@ def _nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
                 *(t.split(_ROWS) for t in (block, found, away)), strict=True
             ):
                 torch.sum((part - centroids[which]).square_(), 1, out=out)
+            release(block)
 
     threads = 1 if points.is_cuda else min(torch.get_num_threads(), len(blocks))
     if threads == 1:

@@ -4,14 +4,19 @@ Headers are checked against the bytes that are there before anything is allocate
 """
 
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nemd_toolkit.checkpoints import shown
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.numpy_files import GARBAGE, mapped_npy, read_entry
+from nemd_toolkit.numpy_files import GARBAGE, entry_blocks, entry_shape, mapped_npy, read_entry
+from nemd_toolkit.scratch import block_rows
+from nemd_toolkit.unit_rows import Part, RowParts, plain_blocks
 
 __all__ = ["read_npy", "read_npz"]
 
@@ -27,8 +32,11 @@ def read_npy(path: Path) -> dict[str, NDArray[Any]]:
         raise _damaged(path, error) from None
 
 
-def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """Read vectors, labels, groups and ids of a .npz file. Raises as `read_npy`."""
+def read_npz(path: Path) -> dict[str, Any]:
+    """Read labels, groups and ids of a .npz file, and give its vectors to be read in blocks.
+
+    Raises as `read_npy`.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = {e.filename.removesuffix(".npy"): e for e in archive.infolist()}
@@ -39,14 +47,36 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
                     f"{path}: expected an array called vectors, got {held}; "
                     "save with np.savez(vectors=…)"
                 )
-            wanted = {"vectors": vectors} | {name: name for name in _COLUMNS if name in entries}
-            return {to: read_entry(path, archive, entries[name]) for to, name in wanted.items()}
+            columns = [name for name in _COLUMNS if name in entries]
+            return {"vectors": _vectors(path, archive, entries[vectors])} | {
+                name: read_entry(path, archive, entries[name]) for name in columns
+            }
     except GARBAGE as error:
         raise _damaged(path, error) from None
 
 
+def _vectors(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Any:
+    shape, by_columns, dtype = entry_shape(path, archive, entry)
+    if by_columns or len(shape) != 2 or min(shape) < 1 or dtype.kind not in "biuf":
+        return read_entry(path, archive, entry)
+
+    def blocks() -> Iterator[Float[Tensor, "b d"]]:
+        try:
+            for block in entry_blocks(path, entry.filename, block_rows(shape[1])):
+                yield from plain_blocks(block)
+        except GARBAGE as error:  # who reads the rows names the file
+            raise InputError(_garbage(error)) from None
+
+    part = Part(name="embeddings", count=shape[0], blocks=blocks())
+    return RowParts(dim=shape[1], parts=[part])
+
+
 def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{path}: expected a NumPy file, got a damaged or foreign one "
-        f"({shown(error)}); save or copy it again"
+    return InputError(f"{path}: {_garbage(error)}")
+
+
+def _garbage(error: Exception) -> str:
+    return (
+        f"expected a NumPy file, got a damaged or foreign one ({shown(error)}); "
+        "save or copy it again"
     )

@@ -18,10 +18,12 @@ from torch import Tensor
 
 from nemd_toolkit.checkpoints import Content, embedding_columns, read_content, shown
 from nemd_toolkit.embedding_arrays import read_npy, read_npz
+from nemd_toolkit.embedding_shards import is_sharded, read_shards
 from nemd_toolkit.embedding_tables import read_parquet, write_parquet
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.files import replacing
+from nemd_toolkit.unit_rows import RowParts
 
 __all__ = ["embeddings_from", "load_embeddings", "require_writable", "save_embeddings"]
 
@@ -30,11 +32,13 @@ _COLUMNS = ("labels", "groups", "ids")
 
 
 def load_embeddings(path: Path | str) -> Embeddings:
-    """Read embeddings; the suffix tells the format.
+    """Read embeddings; the suffix tells the format, and a folder holds files of them.
 
     .npy holds the (n, d) array; .npz, .pt and .safetensors hold it as `vectors` (or `embeddings`),
     with `labels`, `groups` and `ids` beside it; .pt may also be a bare tensor; .parquet holds a
-    list column `vector(s)` or `embedding(s)`, or one numeric column per coordinate.
+    list column `vector(s)` or `embedding(s)`, or one numeric column per coordinate. A folder holds
+    .npy files, or else .parquet files, that follow one another by name. Only .pt and .safetensors
+    are ever held in memory as a whole; of the others a block is, and the unit rows (memory.py).
 
     Raises InputError, naming the file, for anything that is not finite numbers in rows, and
     UnsafeFile for files that ask for code or claim more than they hold.
@@ -46,6 +50,8 @@ def load_embeddings(path: Path | str) -> Embeddings:
     array(['a', 'b'], dtype='<U1')
     """
     path = Path(path)
+    if is_sharded(path):
+        return _embeddings(path, _sharded(path))
     reader = _known(path, _READERS)
     _require_file(path)
     with warnings.catch_warnings():
@@ -82,6 +88,13 @@ def save_embeddings(embeddings: Embeddings, path: Path | str) -> None:
         ) from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _sharded(folder: Path) -> Columns:
+    try:
+        return read_shards(folder)
+    except InputError as error:
+        raise type(error)(f"{folder}: {error}") from None
 
 
 def _require_file(path: Path) -> None:
@@ -124,10 +137,10 @@ def _embeddings(path: Path, columns: Columns) -> Embeddings:
 
 
 def _plain(value: Any) -> Any:
-    """Pass arrays, tensors and lists, arrays in this machine's byte order."""
-    if not isinstance(value, np.ndarray | Tensor | list):
+    """Pass rows, arrays, tensors and lists; columns in this machine's byte order."""
+    if not isinstance(value, RowParts | np.ndarray | Tensor | list):
         raise TypeError(type(value).__name__)
-    if isinstance(value, np.ndarray) and not value.dtype.isnative:
+    if isinstance(value, np.ndarray) and value.ndim == 1 and not value.dtype.isnative:
         return value.astype(value.dtype.newbyteorder("="))
     return value
 

@@ -1,6 +1,6 @@
 """Embeddings as Parquet tables: a list column, or one numeric column per coordinate."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from nemd_toolkit.checkpoints import shown
 from nemd_toolkit.embedding_pages import count_values
 from nemd_toolkit.errors import InputError, UnsafeFile
+from nemd_toolkit.scratch import block_rows
+from nemd_toolkit.unit_rows import Part, RowParts
 
 __all__ = ["read_parquet", "write_parquet"]
 
@@ -24,29 +28,39 @@ _UNPACKED = 64 << 20  # bytes of values from which a file must not shrink…
 _RATIO = 100  # …to less than one part in this many: real embeddings never do
 _WIDEST = 8  # bytes per value
 _BATCH = 65_536  # values
+_BUFFER = 1 << 20  # bytes
+_DAMAGE = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, MemoryError)
 
 
 def read_parquet(path: Path) -> dict[str, Any]:
-    """Read vectors, labels, groups and ids, as far as present, as NumPy arrays.
+    """Read labels, groups and ids, as far as present, and give the vectors to be read in blocks.
 
-    Raises InputError for damaged files and for tables without vectors.
+    Raises InputError for damaged files and for tables without vectors; the blocks raise it, without
+    the path, for damage and for rows without numbers.
     """
     try:
         # not read_table: that one makes columns of folder names such as label=3
-        with pq.ParquetFile(path) as file:
+        with _opened(path) as file:
             _check_size(path, file)
-            table = file.read()
-        found = {"vectors": _vectors(path, table)}
-        for name, spellings in _COLUMNS.items():
-            spelling = next((s for s in spellings if s in table.column_names), None)
-            if spelling is not None:
-                found[name] = _column(path, table, spelling)
-    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, MemoryError) as error:
-        raise InputError(
-            f"{path}: expected a Parquet table, got a damaged or foreign file "
-            f"({shown(error)}); save or copy it again"
-        ) from None
+            found: dict[str, Any] = {"vectors": _vectors(path, file)}
+            for name, spellings in _COLUMNS.items():
+                spelling = next((s for s in spellings if s in file.schema_arrow.names), None)
+                if spelling is not None:
+                    found[name] = _column(path, file.read(columns=[spelling]), spelling)
+    except _DAMAGE as error:
+        raise InputError(f"{path}: {_damaged(error)}") from None
     return found
+
+
+def _opened(path: Path) -> Any:
+    return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)  # no column chunk as a whole
+
+
+def _damaged(error: Exception) -> str:
+    return (
+        f"expected a Parquet table, got a damaged or foreign file ({shown(error)}); "
+        "save or copy it again"
+    )
 
 
 def write_parquet(path: Path, vectors: Tensor, columns: Mapping[str, NDArray[Any]]) -> None:
@@ -78,46 +92,74 @@ def _require_size(path: Path, claimed: int) -> None:
         )
 
 
-def _vectors(path: Path, table: Any) -> NDArray[Any]:
-    name = next((name for name in _LISTS if name in table.column_names), None)
+def _vectors(path: Path, file: Any) -> RowParts:
+    schema, count = file.schema_arrow, file.metadata.num_rows
+    name = next((name for name in _LISTS if name in schema.names), None)
     if name is not None:
-        return _lists(path, table.column(name), name)
-    taken = {spelling for spellings in _COLUMNS.values() for spelling in spellings}
-    numeric = [
-        field.name
-        for field in table.schema
-        if field.name not in taken
-        and not field.name.startswith(_INDEX)
-        and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
-    ]
-    if not numeric:
-        held = shown(", ".join(table.column_names[:6])) or "no columns"
+        names, dim = [name], _list_length(path, file, name)
+    else:
+        taken = {spelling for spellings in _COLUMNS.values() for spelling in spellings}
+        names = [
+            field.name
+            for field in schema
+            if field.name not in taken
+            and not field.name.startswith(_INDEX)
+            and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
+        ]
+        dim = len(names)
+    if not names:
+        held = shown(", ".join(schema.names[:6])) or "no columns"
         raise InputError(
             f"{path}: expected a list column called {', '.join(_LISTS)}, or numeric columns, got "
             f"{held}; rename the column of vectors"
         )
-    return np.stack([table.column(n).to_numpy().astype(np.float64) for n in numeric], axis=1)
+    part = Part(name="embeddings", count=count, blocks=_blocks(path, names, dim, name is not None))
+    return RowParts(dim=dim, parts=[part])
 
 
-def _lists(path: Path, column: Any, name: str) -> NDArray[Any]:
-    kind = column.type
-    is_list = any(
-        check(kind)
-        for check in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    )
-    if not is_list or column.null_count:
+def _list_length(path: Path, file: Any, name: str) -> int:
+    """Numbers in the first row, which every other must have; 0 without rows."""
+    kind = file.schema_arrow.field(name).type
+    checks = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(check(kind) for check in checks):
         raise InputError(
-            f"{path}: expected a list of numbers in every row of {name}, got {kind} with "
-            f"{column.null_count} empty rows; fill or remove them"
+            f"{path}: expected a list of numbers in every row of {name}, got {kind}; "
+            "save lists of numbers"
         )
-    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
-    if len(lengths) != 1:
+    for batch in file.iter_batches(batch_size=1, columns=[name]):
+        return pc.list_value_length(batch.column(0))[0].as_py() or 0
+    return 0
+
+
+def _blocks(path: Path, names: list[str], dim: int, lists: bool) -> Iterator[Float[Tensor, "b d"]]:
+    start = 0
+    try:
+        with _opened(path) as file:
+            for batch in file.iter_batches(batch_size=block_rows(max(1, dim)), columns=names):
+                columns = [batch.column(name) for name in names]
+                block = _of_lists(columns[0], names[0], dim, start) if lists else _of(columns)
+                yield torch.from_numpy(block)
+                start += len(block)
+    except _DAMAGE as error:  # who reads the rows names the file
+        raise InputError(_damaged(error)) from None
+
+
+def _of(columns: list[Any]) -> NDArray[np.float64]:
+    wide = [column.to_numpy(zero_copy_only=False).astype(np.float64) for column in columns]
+    return np.stack(wide, axis=1)
+
+
+def _of_lists(column: Any, name: str, dim: int, start: int) -> NDArray[np.float64]:
+    lengths = pc.list_value_length(column).fill_null(-1).to_numpy(zero_copy_only=False)
+    odd = np.flatnonzero(lengths != dim)
+    if len(odd):
+        got = "none" if lengths[odd[0]] < 0 else str(lengths[odd[0]])
         raise InputError(
-            f"{path}: expected lists of one length in {name}, got lengths {sorted(lengths)[:6]}; "
-            "make them equal"
+            f"expected lists of {dim} numbers in every row of {name}, as in the first, got {got} "
+            f"in row {start + odd[0]}; make them equal"
         )
-    values: NDArray[Any] = pc.list_flatten(column).to_numpy()
-    return values.astype(np.float64).reshape(len(column), -1)
+    values: NDArray[Any] = pc.list_flatten(column).to_numpy(zero_copy_only=False)
+    return values.astype(np.float64).reshape(len(column), dim)
 
 
 def _column(path: Path, table: Any, name: str) -> NDArray[Any]:

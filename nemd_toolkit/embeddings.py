@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.sphere import require_finite, to_sphere
+from nemd_toolkit.unit_rows import RowParts, one_part, unit_rows
 
 __all__ = ["Embeddings"]
 
@@ -29,8 +28,8 @@ class Embeddings:
     """n unit vectors in R^d, float32 on the CPU, with what is known of each row.
 
     Rows of other lengths are normalised, and `lengths` keeps what they had, so that a report can
-    say so. Raises InputError for anything but a finite (n, d) array with n ≥ 1,
-    d ≥ 2, and columns of length n.
+    say so. Beyond the memory limit the vectors lie in a temporary file, see `scratch`. Raises
+    InputError for anything but a finite (n, d) array with n ≥ 1, d ≥ 2, and columns of length n.
 
     >>> e = Embeddings([[3.0, 4.0], [0.0, 2.0]], labels=["cat", "dog"])
     >>> e.vectors
@@ -54,21 +53,18 @@ class Embeddings:
         ids: Column | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        points = _matrix(vectors)
-        require_finite(points, name="embeddings")
-        vectors = to_sphere(points, name="embeddings").float()
-        largest = points.double().abs().amax(dim=1)  # so that no square overflows or vanishes
-        lengths = largest * (points.double() / largest[:, None]).norm(dim=1)
+        rows = vectors if isinstance(vectors, RowParts) else one_part(vectors, "embeddings")
+        unit, lengths = unit_rows(rows)
         if not bool(lengths.isfinite().all()):
             raise InputError(
                 "embeddings: expected rows of a length that float64 can hold, got longer ones; "
                 "scale them down"
             )
         fields = {
-            "vectors": vectors,
-            "labels": _column(labels, len(points), "labels"),
-            "groups": _column(groups, len(points), "groups"),
-            "ids": _column(ids, len(points), "ids"),
+            "vectors": unit,
+            "labels": _column(labels, rows.count, "labels"),
+            "groups": _column(groups, rows.count, "groups"),
+            "ids": _column(ids, rows.count, "ids"),
             "lengths": lengths,
             "notes": tuple(notes),
         }
@@ -107,23 +103,6 @@ class Embeddings:
         """Whether the rows came with unit length."""
         least, greatest = self.norms
         return abs(least - 1) <= _UNIT and abs(greatest - 1) <= _UNIT
-
-
-def _matrix(vectors: Any) -> Tensor:
-    try:
-        points = torch.as_tensor(vectors).detach().cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"embeddings: expected a numeric (n, d) array, got {type(vectors).__name__} "
-            f"({error}); give numbers, one row per sample"
-        ) from None
-    if points.ndim != 2 or points.shape[0] < 1 or points.shape[1] < 2 or points.is_complex():
-        raise InputError(
-            f"embeddings: expected a real (n, d) array with n ≥ 1 and d ≥ 2, got shape "
-            f"{tuple(points.shape)} of {str(points.dtype).removeprefix('torch.')}; "
-            "give one row per sample"
-        )
-    return points if points.dtype in (torch.float32, torch.float64) else points.float()
 
 
 def _column(values: Column | None, n: int, name: str) -> NDArray[Any] | None:

@@ -3,6 +3,7 @@
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterator
 from io import BufferedIOBase
 from math import prod
 from pathlib import Path
@@ -13,7 +14,15 @@ from numpy.typing import NDArray
 
 from nemd_toolkit.errors import InputError, UnsafeFile
 
-__all__ = ["GARBAGE", "check_header", "mapped_npy", "read_entry"]
+__all__ = [
+    "GARBAGE",
+    "check_header",
+    "entry_blocks",
+    "entry_shape",
+    "mapped_npy",
+    "read_entry",
+    "read_header",
+]
 
 _PACKED = 64 << 20  # bytes from which an archive entry must not shrink…
 _RATIO = 100  # …to less than one part in this many: real numbers never do
@@ -49,28 +58,48 @@ def mapped_npy(path: Path) -> NDArray[Any]:
 
 def read_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
     """Read one array of a .npz file. Raises as `mapped_npy`."""
-    _require_proportion(path, entry.file_size, entry.compress_size)
-    with archive.open(entry) as file:
-        check_header(path, file, entry.file_size, entry.compress_size)
+    entry_shape(path, archive, entry)
     with archive.open(entry) as file:
         array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     return array
 
 
-def check_header(path: Path, file: IO[bytes] | BufferedIOBase, size: int, packed: int) -> None:
-    """Check that the bytes after the header are as many as the header says.
+def entry_shape(
+    path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Check one array of a .npz file; gives its shape, whether it lies by columns, and its type.
+
+    Raises as `mapped_npy`.
+    """
+    _require_proportion(path, entry.file_size, entry.compress_size)
+    with archive.open(entry) as file:
+        return check_header(path, file, entry.file_size, entry.compress_size)
+
+
+def entry_blocks(path: Path, name: str, rows: int) -> Iterator[NDArray[Any]]:
+    """Read an (n, d) array of a .npz file, checked by `entry_shape`, so many rows at a time.
+
+    Raises one of GARBAGE for damaged files.
+    """
+    with zipfile.ZipFile(path) as archive, archive.open(name) as file:
+        shape, _, dtype = read_header(file)
+        for start in range(0, shape[0], rows):
+            size = min(rows, shape[0] - start) * shape[1] * dtype.itemsize
+            data = file.read(size)
+            if len(data) != size:
+                raise EOFError(f"{size - len(data)} bytes less than its header says")
+            yield np.frombuffer(bytearray(data), dtype).reshape(-1, shape[1])
+
+
+def check_header(
+    path: Path, file: IO[bytes] | BufferedIOBase, size: int, packed: int
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Check that the bytes after the header are as many as the header says, and give what it says.
 
     Raises InputError for other numbers of bytes, UnsafeFile for pickled objects and for arrays out
     of all proportion to their `packed` bytes.
     """
-    version = np.lib.format.read_magic(file)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    if version not in readers:
-        raise ValueError(f"array format {version}")
-    shape, _, dtype = readers[version](file)
+    shape, by_columns, dtype = read_header(file)
     if dtype.hasobject:
         raise UnsafeFile(
             f"{path}: expected numbers or text, got pickled Python objects; nothing was run, "
@@ -83,6 +112,21 @@ def check_header(path: Path, file: IO[bytes] | BufferedIOBase, size: int, packed
             "the file is damaged, save or copy it again"
         )
     _require_proportion(path, prod(shape) * _WIDEST, packed)
+    return shape, by_columns, dtype
+
+
+def read_header(
+    file: IO[bytes] | BufferedIOBase,
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read shape, whether the array lies by columns, and type; ValueError for what is none."""
+    version = np.lib.format.read_magic(file)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in readers:
+        raise ValueError(f"array format {version}")
+    return readers[version](file)
 
 
 def _require_proportion(path: Path, unpacked: int, packed: int) -> None:

@@ -24,6 +24,7 @@ from nemd_toolkit.findings import (
 )
 from nemd_toolkit.findings import ignore as ignore_codes
 from nemd_toolkit.measures import Measures, measure
+from nemd_toolkit.memory import in_words, the_limit, within_memory
 from nemd_toolkit.progress import bar
 from nemd_toolkit.prototypes import (
     Prototypes,
@@ -38,6 +39,7 @@ from nemd_toolkit.report.comparability import Setting
 from nemd_toolkit.report.exemplars import Exemplars, find_exemplars
 from nemd_toolkit.report.gallery import chosen_clustering
 from nemd_toolkit.report.neighbour_map import MapKind, place_neighbours, require_map
+from nemd_toolkit.scratch import scratch_size
 from nemd_toolkit.sources import Opened, open_source
 
 __all__ = ["Prototyping", "analyze", "parse_prototypes", "versions"]
@@ -47,6 +49,7 @@ _LIBRARIES = ("timm", "torchvision", "transformers")  # that an encoder may come
 _PACKAGES = ("nemd-toolkit", "torch", "numpy", "scipy", "POT", "scikit-learn")
 
 
+@within_memory
 def analyze(
     source: Any,
     data: str | None = None,
@@ -65,6 +68,7 @@ def analyze(
     ignore: str | Sequence[str] = (),
     baseline: Path | str | None = None,
     neighbour_map: MapKind | None = None,
+    memory: str | int | None = None,  # noqa: ARG001  (within_memory reads it)
 ) -> Analysis:
     """Analyse a checkpoint, embeddings (file, `Embeddings` or array) for collapse.
 
@@ -77,7 +81,9 @@ def analyze(
     module ("package.module:function" runs your own code). All these are as in `embed`. ignore:
     codes of checks that do not count; they stay visible. baseline: report.json of a reference run
     to judge against, instead of by absolute thresholds. neighbour_map: "tsne" or "umap", a picture
-    more that no verdict rests on. Same seed, same machine, same numbers.
+    more that no verdict rests on. memory: that the process may take, such as "4GB", by default half
+    of what is available; rows beyond it lie in a temporary file (`memory_limit`), which changes no
+    number, so that no report's command names it. Same seed, same machine, same numbers.
 
     Raises InputError for what cannot be read or analysed, and a baseline that is not comparable.
 
@@ -273,6 +279,11 @@ def _notes(opened: Opened, measures: Measures, *, chosen: bool) -> tuple[str, ..
         notes.append(
             f"rows were not unit vectors (lengths {e.norms[0]:.3g}…{e.norms[1]:.3g}) and were "
             "normalised"
+        )
+    held, limit = scratch_size(e.vectors), the_limit()
+    if held and limit is not None:
+        notes.append(
+            f"rows are kept in a temporary file of {in_words(held)}: memory limit {in_words(limit)}"
         )
     sampled = [p for p in clusterings if p.fitted_rows is not None and p.fitted_rows < len(e)]
     if sampled:

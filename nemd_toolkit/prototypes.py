@@ -16,8 +16,8 @@ from nemd_toolkit.checkpoints import Checkpoint, OwnPrototypes
 from nemd_toolkit.clustering import kmeans
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.sphere import mean_direction, to_sphere
-from nemd_toolkit.threads import one_thread
+from nemd_toolkit.scratch import blocks
+from nemd_toolkit.sphere import mean_directions, to_sphere
 
 __all__ = [
     "Prototypes",
@@ -30,6 +30,7 @@ __all__ = [
     "prototypes_from_vectors",
 ]
 
+_BLOCK = 16_777_216  # cosines at a time: 64 MB
 _EQUAL = 1e-5  # lengths of prototypes that differ by less, relative, make no other order
 _LEAST = 5  # prototypes: with fewer, an interval hardly says anything
 Source = Literal["k-means", "labels", "own"]
@@ -74,9 +75,7 @@ class Prototypes:
 
     def mean_directions(self) -> Float[Tensor, "u d"]:
         """Mean direction of each used prototype's members, float64."""
-        rows = [r for r in self.members() if len(r)]
-        with one_thread():
-            return torch.stack([mean_direction(self.embeddings.vectors[r]) for r in rows])
+        return mean_directions(self.embeddings.vectors, self.used_assignment(), len(self.used))
 
 
 def default_counts(n: int) -> tuple[int, ...]:
@@ -174,8 +173,8 @@ def nearest_directions(
     >>> nearest_directions(torch.eye(2), torch.tensor([[0.6, 0.8], [1.0, 0.0]]))
     tensor([1, 0])
     """
-    block = max(1, 16_777_216 // len(directions))  # rows at a time: 64 MB of cosines
-    return torch.cat([(rows @ directions.T).argmax(1) for rows in points.split(block)])
+    most = max(1, _BLOCK // len(directions))
+    return torch.cat([(rows @ directions.T).argmax(1) for rows in blocks(points, most)])
 
 
 def prototypes_from_checkpoint(
@@ -208,8 +207,8 @@ def _own(own: OwnPrototypes, embeddings: Embeddings) -> Prototypes:
     if own.bias is None and equal:
         return found  # the highest cosine is the highest logit
     bias = torch.zeros(own.k) if own.bias is None else own.bias
-    block = max(1, 16_777_216 // own.k)
-    rows = zip(embeddings.vectors.split(block), embeddings.lengths.split(block), strict=True)
+    most = max(1, _BLOCK // own.k)
+    rows = zip(blocks(embeddings.vectors, most), embeddings.lengths.split(most), strict=True)
     assigned = [
         ((unit if own.unit else unit * length[:, None].float()) @ own.vectors.T + bias).argmax(1)
         for unit, length in rows

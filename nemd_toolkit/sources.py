@@ -18,6 +18,7 @@ from nemd_toolkit.checkpoints import (
 )
 from nemd_toolkit.embedding_arrays import read_npy
 from nemd_toolkit.embedding_files import embeddings_from, load_embeddings
+from nemd_toolkit.embedding_shards import is_sharded, shard_files
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.encoder_choice import Encoder
 from nemd_toolkit.encoding import checkpoint_for, embed_pass, prepare_pass
@@ -162,6 +163,11 @@ def open_source(
 
 
 def _open_file(path: Path, options: _Embedding) -> Opened:
+    if is_sharded(path):
+        options.refuse()
+        files = shard_files(path)
+        layout = f"embeddings ({len(files):,} shards, {files[0].suffix[1:].lower()})"
+        return _given(load_embeddings(path), str(path), sha256(path, files), layout)
     if path.suffix.lower() in _TABLES and not path.is_dir():
         embeddings = load_embeddings(path)
     else:

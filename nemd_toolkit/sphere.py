@@ -1,17 +1,29 @@
 """The unit sphere S^{d-1}: putting points on it, measuring chords, averaging directions."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from nemd_toolkit.errors import InputError
+from nemd_toolkit.scratch import block_rows, blocks
+from nemd_toolkit.threads import one_thread
 
-__all__ = ["chord", "mean_direction", "require_finite", "resultant", "to_sphere"]
+__all__ = [
+    "chord",
+    "mean_direction",
+    "mean_directions",
+    "mean_row",
+    "not_finite",
+    "require_finite",
+    "resultant",
+    "to_sphere",
+    "unit_and_length",
+    "without_direction",
+]
 
 # Squared chords below this, relative to the squared norms, lose digits in |x|^2 + |y|^2 - 2xy
 # (error about 1e-16 of the norms); they are computed again from coordinate differences.
 _NEAR = 1e-5
-_ROWS = 65_536  # at a time in float64
 _ZERO_NORM = 1e-12  # a mean of unit rows shorter than this is rounding, and no direction
 
 
@@ -26,11 +38,24 @@ def require_finite(points: Float[Tensor, "n d"], *, name: str = "points") -> Non
     """
     bad = ~torch.isfinite(points).all(dim=1)
     if bool(bad.any()):
-        first = int(bad.nonzero()[0])
-        raise InputError(
-            f"{name}: expected finite numbers, got NaN or infinity in {int(bad.sum())} of "
-            f"{len(points)} rows (first: row {first}); remove those rows or mend the encoder"
-        )
+        raise not_finite(name, int(bad.sum()), len(points), int(bad.nonzero()[0]))
+
+
+def not_finite(name: str, bad: int, count: int, first: int) -> InputError:
+    """Say that so many of `count` rows hold NaN or infinity, and which is the first."""
+    return InputError(
+        f"{name}: expected finite numbers, got NaN or infinity in {bad} of "
+        f"{count} rows (first: row {first}); remove those rows or mend the encoder"
+    )
+
+
+def without_direction(name: str, bad: int, count: int, first: int) -> InputError:
+    """Say that so many of `count` rows have norm 0, and which is the first."""
+    return InputError(
+        f"{name}: expected rows with a direction, got {bad} of {count} "
+        f"rows of norm 0 (first: row {first}); "
+        "remove those rows or mend the encoder"
+    )
 
 
 def to_sphere(points: Float[Tensor, "n d"], *, name: str = "points") -> Float[Tensor, "n d"]:
@@ -44,19 +69,24 @@ def to_sphere(points: Float[Tensor, "n d"], *, name: str = "points") -> Float[Te
     require_finite(points, name=name)
     zero = points.abs().amax(dim=1) == 0
     if bool(zero.any()):
-        raise InputError(
-            f"{name}: expected rows with a direction, got {int(zero.sum())} of {len(points)} "
-            f"rows of norm 0 (first: row {int(zero.nonzero()[0])}); "
-            "remove those rows or mend the encoder"
-        )
-    return torch.cat([_unit(block) for block in points.split(_ROWS)])
+        raise without_direction(name, int(zero.sum()), len(points), int(zero.nonzero()[0]))
+    parts = points.split(block_rows(points.shape[1]))
+    return torch.cat([unit_and_length(part)[0] for part in parts])
 
 
-def _unit(points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+def unit_and_length(
+    points: Float[Tensor, "n d"],
+) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"]]:
+    """Scale finite rows that are not 0 to unit length, and give their lengths in float64.
+
+    >>> unit_and_length(torch.tensor([[3.0, 4.0]]))
+    (tensor([[0.6000, 0.8000]]), tensor([5.], dtype=torch.float64))
+    """
     wide = points.double()
-    wide = wide / wide.abs().amax(dim=1)[:, None]  # so that no square overflows or vanishes
-    unit: Tensor = wide / wide.norm(dim=1, keepdim=True)
-    return unit.to(points.dtype)
+    largest = wide.abs().amax(dim=1)  # so that no square overflows or vanishes
+    wide = wide / largest[:, None]
+    lengths = wide.norm(dim=1)
+    return (wide / lengths[:, None]).to(points.dtype), largest * lengths
 
 
 def chord(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
@@ -85,7 +115,19 @@ def resultant(points: Float[Tensor, "n d"]) -> float:
     >>> resultant(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     0.7071
     """
-    return min(1.0, float(points.double().mean(0).norm()))
+    return min(1.0, float(mean_row(points).norm()))
+
+
+def mean_row(points: Float[Tensor, "n d"]) -> Float[Tensor, " d"]:
+    """Mean in float64, a block at a time.
+
+    >>> mean_row(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    tensor([0.5000, 0.5000], dtype=torch.float64)
+    """
+    total = torch.zeros(points.shape[1], dtype=torch.float64, device=points.device)
+    for block in blocks(points):
+        total += block.double().sum(0)
+    return total / len(points)
 
 
 def mean_direction(points: Float[Tensor, "n d"]) -> Float[Tensor, " d"]:
@@ -103,3 +145,28 @@ def mean_direction(points: Float[Tensor, "n d"]) -> Float[Tensor, " d"]:
         mean, length = points[0].double(), points[0].double().norm()
     direction: Tensor = mean / length
     return direction
+
+
+def mean_directions(
+    points: Float[Tensor, "n d"], of: Int[Tensor, " n"], count: int
+) -> Float[Tensor, "k d"]:
+    """`mean_direction` of the rows of each number in 0…count − 1, in one pass over all rows.
+
+    Rows of the number −1 are left out; numbers without rows get zeros.
+
+    >>> mean_directions(torch.eye(2), torch.tensor([1, -1]), 2)
+    tensor([[0., 0.], [1., 0.]], dtype=torch.float64)
+    """
+    sums = torch.zeros(count, points.shape[1], dtype=torch.float64)
+    step = block_rows(points.shape[1])
+    with one_thread():
+        for block, numbers in zip(blocks(points, step), of.split(step), strict=True):
+            kept = (numbers >= 0).nonzero().squeeze(1)
+            sums.index_add_(0, numbers[kept], block[kept].double())
+    sizes = torch.bincount(of[of >= 0], minlength=count)
+    means = sums / sizes.clamp_min(1)[:, None]
+    lengths = means.norm(dim=1)
+    for number in ((lengths <= _ZERO_NORM) & (sizes > 0)).nonzero().squeeze(1).tolist():
+        means[number] = points[int((of == number).nonzero()[0])].double()
+        lengths[number] = means[number].norm()
+    return means / torch.where(sizes > 0, lengths, 1.0)[:, None]

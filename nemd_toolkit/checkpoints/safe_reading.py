@@ -7,7 +7,7 @@ a machine of ours that imports and calls nothing (`pickles`); tensors are mapped
 import hashlib
 import struct
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,8 @@ def read_content(path: Path | str) -> Content:
         ) from None
 
 
-def sha256(path: Path | str) -> str:
-    """Hexadecimal SHA-256 of a file, or of the weights in a folder, read in pieces.
+def sha256(path: Path | str, files: Sequence[Path] | None = None) -> str:
+    """Hexadecimal SHA-256 of a file, or of the weights or given files in a folder, in pieces.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile() as empty:
@@ -79,7 +79,7 @@ def sha256(path: Path | str) -> str:
     """
     path = Path(path)
     digest = hashlib.sha256()
-    for each in weight_files(path) if path.is_dir() else [path]:
+    for each in files or (weight_files(path) if path.is_dir() else [path]):
         with each.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)

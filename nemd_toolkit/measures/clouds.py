@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nemd_toolkit.measures.held_out import Members, TooFewSamples
 from nemd_toolkit.measures.intervals import LEAST as LEAST_PROTOTYPES
-from nemd_toolkit.sphere import mean_direction
+from nemd_toolkit.scratch import block_rows, empty_rows, release, rows_at
 from nemd_toolkit.threads import one_thread
 
 __all__ = [
@@ -33,8 +33,9 @@ MOST = 64  # points per half cloud: the excess is stable from a dozen on, and ti
 class Clouds:
     """Disjoint halves of n members for each prototype that has 2n, and its mean direction."""
 
-    first: Float[Tensor, "u n d"]
-    second: Float[Tensor, "u n d"]
+    points: Float[Tensor, "m d"]  # all rows, of which the halves are some
+    first_rows: Int[Tensor, "u n"]
+    second_rows: Int[Tensor, "u n"]
     directions: Float[Tensor, "u d"]
     which: Int[np.ndarray, " u"]  # index of each prototype in its clustering
     skipped: int  # prototypes with members, but fewer than 2n
@@ -42,7 +43,32 @@ class Clouds:
     @property
     def n(self) -> int:
         """Points in each half."""
-        return int(self.first.shape[1])
+        return int(self.first_rows.shape[1])
+
+    @property
+    def first(self) -> Float[Tensor, "u n d"]:
+        """Copy the first halves."""
+        return self.both_halves()[:, : self.n]
+
+    @property
+    def second(self) -> Float[Tensor, "u n d"]:
+        """Copy the second halves."""
+        return self.both_halves()[:, self.n :]
+
+    def both_halves(self, some: Int[Tensor, " c"] | None = None) -> Float[Tensor, "c s d"]:
+        """Copy the members of some of the prototypes, by place, the first half before the second.
+
+        Beyond the memory limit they lie in a file as all rows do, side by side.
+        """
+        rows = torch.cat([self.first_rows, self.second_rows], dim=1)
+        rows = rows if some is None else rows[some]
+        dim, places = self.points.shape[1], rows.flatten()
+        found = empty_rows(len(places), dim)
+        step = block_rows(dim)
+        for part, out in zip(places.split(step), found.split(step), strict=True):
+            out.copy_(rows_at(self.points, part))
+            release(out)
+        return found.view(*rows.shape, dim)
 
 
 def common_size(runs: Sequence[Members]) -> int:
@@ -57,21 +83,19 @@ def common_size(runs: Sequence[Members]) -> int:
 def draw_clouds(members: Members, n: int, *, seed: int) -> Clouds:
     """Draw the halves. Raises TooFewSamples if fewer than three prototypes hold 2n members."""
     generator = torch.Generator().manual_seed(seed)
-    points = members.points
-    first, second, directions, which = [], [], [], []
+    first, second, which = [], [], []
     with one_thread():
         for p, rows in enumerate(members.rows):
             drawn = rows[torch.randperm(len(rows), generator=generator)]
             if len(rows) >= 2 * n:
-                first.append(points[drawn[:n]])
-                second.append(points[drawn[n : 2 * n]])
-                directions.append(mean_direction(points[rows]))
+                first.append(drawn[:n])
+                second.append(drawn[n : 2 * n])
                 which.append(p)
     used = len(members.sizes)
     if len(which) < LEAST_PROTOTYPES:
         advice = (
             "all samples fall on one prototype: look at the variance of the embeddings first"
-            if used == 1 and len(points) > 1
+            if used == 1 and len(members.points) > 1
             else "give more samples or ask for fewer prototypes"
         )
         raise TooFewSamples(
@@ -79,9 +103,10 @@ def draw_clouds(members: Members, n: int, *, seed: int) -> Clouds:
             f"{len(which)} ({used} of {len(members.rows)} prototypes have members at all); {advice}"
         )
     return Clouds(
-        first=torch.stack(first),
-        second=torch.stack(second),
-        directions=torch.stack(directions),
+        points=members.points,
+        first_rows=torch.stack(first),
+        second_rows=torch.stack(second),
+        directions=members.mean_directions()[which],
         which=np.array(which),
         skipped=used - len(which),
     )

@@ -71,8 +71,5 @@ def contributions_of(
 
 
 def _prototype_of_rows(run: Members) -> Int[np.ndarray, " n"]:
-    kind = np.int16 if len(run.rows) < _SMALL else np.int32
-    found: Int[np.ndarray, " n"] = np.full(len(run.points), -1, dtype=kind)
-    for number, rows in enumerate(run.rows):
-        found[rows.numpy()] = number
-    return found
+    found: Int[np.ndarray, " n"] = run.owners().numpy()
+    return found.astype(np.int16 if len(run.rows) < _SMALL else np.int32)

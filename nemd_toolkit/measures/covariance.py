@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["covariance_around"]
+from nemd_toolkit.scratch import blocks
 
-_ROWS = 65_536  # at a time in float64
+__all__ = ["covariance_around"]
 
 
 def covariance_around(points: Float[Tensor, "n d"], centre: Float[Tensor, " d"]) -> Tensor:
@@ -17,7 +17,7 @@ def covariance_around(points: Float[Tensor, "n d"], centre: Float[Tensor, " d"])
     """
     n, d = points.shape
     covariance = torch.zeros(d, d, dtype=torch.float64)
-    for block in points.split(_ROWS):
+    for block in blocks(points):
         rows = block.double() - centre
         covariance += rows.T @ rows / n
     return covariance

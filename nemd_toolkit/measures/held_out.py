@@ -17,9 +17,12 @@ from nemd_toolkit.clustering import kmeans, rows_to_fit
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.prototypes import Prototypes, nearest_directions
+from nemd_toolkit.scratch import block_rows, rows_at
+from nemd_toolkit.sphere import mean_directions
 
 __all__ = ["Members", "TooFewSamples", "cross_fitted", "members_of"]
 
+_ENTRIES = 16_777_216  # cosines at a time
 _STRIDE = 104_729  # between the seeds of splits; any will do
 
 
@@ -39,6 +42,18 @@ class Members:
         """Number of members of those prototypes that have any."""
         sizes = np.array([len(rows) for rows in self.rows])
         return sizes[sizes > 0]
+
+    def owners(self) -> Int[Tensor, " n"]:
+        """Give the prototype of each row, −1 for rows that are no members."""
+        found = torch.full((len(self.points),), -1)
+        found[torch.cat(self.rows)] = torch.repeat_interleave(
+            torch.tensor([len(rows) for rows in self.rows])
+        )
+        return found
+
+    def mean_directions(self) -> Float[Tensor, "k d"]:
+        """Mean direction of each prototype's members, in float64; zeros where it has none."""
+        return mean_directions(self.points, self.owners(), len(self.rows))
 
 
 def members_of(prototypes: Prototypes) -> Members:
@@ -94,8 +109,20 @@ def _thinned(rows: Tensor, seed: int) -> Tensor:
 
 
 def _held_out(points: Tensor, own: Tensor, other: Tensor, k: int, most: int, seed: int) -> Members:
-    centroids = kmeans(points[own], k, seed=seed, most_rows=most).centroids
-    assignment = nearest_directions(points[other], centroids)
+    centroids = kmeans(_sample(points, own, most, seed), k, seed=seed, most_rows=most).centroids
+    # rows at a time: 64 MB of cosines, and no more rows than those of a block
+    step = min(block_rows(points.shape[1]), max(1, _ENTRIES // k))
+    assignment = torch.cat(
+        [nearest_directions(rows_at(points, some), centroids) for some in other.split(step)]
+    )
     order = assignment.argsort(stable=True)
     sizes = torch.bincount(assignment, minlength=k).tolist()
     return Members(points=points, rows=tuple(other[order].split(sizes)))
+
+
+def _sample(points: Tensor, rows: Tensor, most: int, seed: int) -> Tensor:
+    """Copy what k-means of these rows is fitted to, as it would draw it: not the others."""
+    if len(rows) > most:
+        generator = torch.Generator().manual_seed(seed)
+        rows = rows[torch.randperm(len(rows), generator=generator)[:most]]
+    return rows_at(points, rows)

@@ -14,6 +14,7 @@ from nemd_toolkit.errors import InputError
 from nemd_toolkit.formulas import align, p_align, p_corr, uniform
 from nemd_toolkit.measures.neighbours import nearest_others, one_of_each_group
 from nemd_toolkit.prototypes import Prototypes
+from nemd_toolkit.scratch import block_rows, blocks, rows_at
 from nemd_toolkit.sphere import resultant
 
 __all__ = [
@@ -30,7 +31,6 @@ __all__ = [
 ROWS = 4_096  # rows that uniformity and KoLeo are taken over, at most: pairs grow as the square
 KOLEO_EPSILON = 1e-8  # added to distances; as in DINOv2
 _BLOCK = 4_194_304  # cosines of prototypes at a time: 32 MB
-_ROWS = 65_536  # embeddings at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +79,10 @@ def measure_instance(embeddings: Embeddings, *, seed: int = 0) -> Instance:
     views = _view_pairs(embeddings)
     return Instance(
         align=None if views is None else _align(points, views),
-        uniform=min(0.0, float(uniform(points[rows].double()))) if n > 1 else 0.0,
+        uniform=min(0.0, float(uniform(rows_at(points, rows).double()))) if n > 1 else 0.0,
         uniform_rows=len(rows),
         corr=instance_corr(points) if n > 1 else None,
-        koleo=koleo(points[samples]) if len(samples) > 1 else None,
+        koleo=koleo(rows_at(points, samples)) if len(samples) > 1 else None,
         koleo_rows=len(samples),
         mean_cosine=_mean_cosine(points),
         resultant=resultant(points),
@@ -152,7 +152,7 @@ def instance_corr(points: Float[Tensor, "n d"], *, temperature: float = 0.1) -> 
     some = (points[:1_000].double() / temperature).log_softmax(1)
     shift, log_shift = some.exp().mean(0), some.mean(0)  # any will do; a near one costs no digits
     own, logs, total = torch.zeros_like(shift), torch.zeros_like(shift), 0.0
-    for block in points.split(_ROWS):
+    for block in blocks(points):
         log = (block.double() / temperature).log_softmax(1)
         share = log.exp() - shift
         log -= log_shift
@@ -167,8 +167,10 @@ def _align(
 ) -> float:
     """`align` in float64, a block of pairs at a time."""
     total = 0.0
-    for first, second in zip(views[0].split(_ROWS), views[1].split(_ROWS), strict=True):
-        total += len(first) * float(align(points[first].double(), points[second].double()))
+    step = block_rows(points.shape[1])
+    for pair in zip(views[0].split(step), views[1].split(step), strict=True):
+        first, second = (rows_at(points, view).double() for view in pair)
+        total += len(first) * float(align(first, second))
     return total / len(views[0])
 
 
@@ -178,7 +180,7 @@ def _mean_cosine(points: Float[Tensor, "n d"]) -> float:
     if n == 1:
         return 1.0
     total, squares = torch.zeros(points.shape[1], dtype=torch.float64), 0.0
-    for block in points.split(_ROWS):
+    for block in blocks(points):
         total += block.double().sum(0)
         squares += float(block.double().square().sum())
     return min(1.0, (float(total.square().sum()) - squares) / (n * (n - 1)))
@@ -203,20 +205,24 @@ def _prototype_align(
     views = _view_pairs(prototypes.embeddings)
     if views is not None:
         shared = prototypes.assignment[views[0]]  # both views count for the first view's prototype
-        first, second = (_directions(points[view], shared) for view in views)
+        first, second = (_directions(points, view, shared) for view in views)
         return float(p_align(first, second)), "views"
     total, rows = 0.0, prototypes.used_assignment()
-    for block, of in zip(points.split(_ROWS), rows.split(_ROWS), strict=True):
+    step = block_rows(points.shape[1])
+    for block, of in zip(blocks(points, step), rows.split(step), strict=True):
         total += len(block) * float(align(block.double(), directions[of]))
     return total / len(points), "members"
 
 
-def _directions(points: Float[Tensor, "n d"], assignment: Int[Tensor, " n"]) -> Tensor:
-    """`batch_prototypes` in float64, without its (n, k) matrix."""
+def _directions(
+    points: Float[Tensor, "n d"], rows: Int[Tensor, " g"], assignment: Int[Tensor, " g"]
+) -> Tensor:
+    """`batch_prototypes` of some rows in float64, without its (g, k) matrix."""
     present, place = assignment.unique(return_inverse=True)
     sums = torch.zeros(len(present), points.shape[1], dtype=torch.float64)
-    for block, of in zip(points.split(_ROWS), place.split(_ROWS), strict=True):
-        sums.index_add_(0, of, block.double())
+    step = block_rows(points.shape[1])
+    for some, of in zip(rows.split(step), place.split(step), strict=True):
+        sums.index_add_(0, of, rows_at(points, some).double())
     return torch.nn.functional.normalize(sums, dim=1)
 
 

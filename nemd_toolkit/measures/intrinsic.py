@@ -12,6 +12,7 @@ from torch import Tensor
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.measures.intervals import LEVEL, Interval
 from nemd_toolkit.measures.neighbours import Neighbours, nearest_others, one_of_each_group
+from nemd_toolkit.scratch import rows_at
 
 __all__ = ["IntrinsicDimension", "measure_intrinsic_dimension", "two_nn"]
 
@@ -52,7 +53,7 @@ def measure_intrinsic_dimension(embeddings: Embeddings, *, seed: int = 0) -> Int
     generator = torch.Generator().manual_seed(seed)
     most = min(AMONG, ENTRIES // embeddings.dim)
     drawn = samples[torch.randperm(len(samples), generator=generator)[:most]]
-    distinct = _distinct(embeddings.vectors[drawn])
+    distinct = _distinct(rows_at(embeddings.vectors, drawn))
     among = len(distinct)
     rows = torch.arange(min(ROWS, among))
     dimension: Interval | None = None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Int
 from numpy.typing import NDArray
 from scipy.stats import binomtest
@@ -17,6 +18,7 @@ from sklearn.model_selection import train_test_split
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.measures.intervals import LEVEL, Interval
 from nemd_toolkit.measures.quality import knn_accuracy, linear_probe_accuracy
+from nemd_toolkit.scratch import rows_at
 
 __all__ = [
     "LEAST",
@@ -87,12 +89,12 @@ def measure_label_quality(embeddings: Embeddings, *, seed: int = 0) -> LabelQual
         stratify=classes,
         random_state=seed % 2**32,
     )
-    points = embeddings.vectors
-    near = knn_accuracy(points[train], known, points[test], wanted, k=NEIGHBOURS)
+    points, tested = (rows_at(embeddings.vectors, torch.from_numpy(r)) for r in (train, test))
+    near = knn_accuracy(points, known, tested, wanted, k=NEIGHBOURS)
     fitted = min(len(train), _PROBE_WORK // (k * embeddings.dim))  # the split comes shuffled
     reason, probe = _no_probe(known, fitted, k), None
     if reason is None:
-        probe = linear_probe_accuracy(points[train[:fitted]], known[:fitted], points[test], wanted)
+        probe = linear_probe_accuracy(points[:fitted], known[:fitted], tested, wanted)
     return LabelQuality(
         knn=_wilson(near, len(test)),
         linear_probe=None if probe is None else _wilson(probe, len(test)),

@@ -9,13 +9,14 @@ from scipy.linalg import eigh
 from torch import Tensor
 
 from nemd_toolkit.embeddings import Embeddings
+from nemd_toolkit.scratch import block_rows, rows_at
+from nemd_toolkit.sphere import mean_row
 
 __all__ = ["Lidar", "lidar", "measure_lidar"]
 
 DELTA = 1e-4  # added to the within-sample covariance; Thilak et al. 2024
 EPSILON = 1e-8  # added to the shares; theirs
 _ROUNDING = float(np.finfo(np.float32).eps) ** 2  # variance that float32 rows have of themselves
-_BLOCK = 65_536  # rows at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,16 +76,17 @@ def lidar(
     """
     count, d = points.shape
     n = int(sample.max()) + 1
-    means = torch.zeros(n, d, dtype=torch.float64)
-    for some, which in zip(points.split(_BLOCK), sample.split(_BLOCK), strict=True):
-        means.index_add_(0, which, some.double())
-    means *= n / count
+    q = count // n
+    order, centre = sample.argsort(stable=True), mean_row(points)
     within = delta * torch.eye(d, dtype=torch.float64)
-    for some, which in zip(points.split(_BLOCK), sample.split(_BLOCK), strict=True):
-        rest = some.double() - means[which]
+    between = torch.zeros(d, d, dtype=torch.float64)
+    for some in order.split(q * max(1, block_rows(d) // q)):  # whole samples
+        views = rows_at(points, some).double().view(-1, q, d)
+        means = views.mean(1)
+        rest = (views - means[:, None]).view(-1, d)
         within += rest.T @ rest / (count - n)  # n(q − 1)
-    around = means - means.mean(0)
-    between = around.T @ around / (n - 1)
+        around = means - centre
+        between += around.T @ around / (n - 1)
     if float(between.trace()) <= _ROUNDING:
         return 0.0
     # the same eigenvalues, without the root: Σ_b v = λ Σ_w v

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from nemd_toolkit.measures.held_out import Members
-from nemd_toolkit.sphere import mean_direction
 
 __all__ = ["MOST_MATCHED", "matched"]
 
@@ -36,12 +35,12 @@ def matched(runs: Sequence[Members], least: int = 1) -> tuple[Members, ...]:
     """
     if len(runs) < 2 or len(runs[0].rows) > MOST_MATCHED:
         return tuple(runs)
-    wanted, enough = _directions(runs[0]), _holds(runs[0], least)
+    wanted, enough = runs[0].mean_directions(), _holds(runs[0], least)
     first = 2.0 * len(wanted) + 1  # more than all cosines together can win
     found = [runs[0]]
     for run in runs[1:]:
         both = enough[:, None] & _holds(run, least)
-        likeness = wanted @ _directions(run).T + first * both
+        likeness = wanted @ run.mean_directions().T + first * both
         _, place = linear_sum_assignment(likeness.numpy(), maximize=True)
         found.append(replace(run, rows=tuple(run.rows[p] for p in place)))
     return tuple(found)
@@ -49,10 +48,3 @@ def matched(runs: Sequence[Members], least: int = 1) -> tuple[Members, ...]:
 
 def _holds(run: Members, least: int) -> Bool[Tensor, " k"]:
     return torch.tensor([len(rows) >= least for rows in run.rows])
-
-
-def _directions(run: Members) -> Float[Tensor, "k d"]:
-    """Mean directions; zeros, which are like nothing, where there are no members."""
-    nothing = run.points.new_zeros(run.points.shape[1], dtype=torch.float64)
-    means = [mean_direction(run.points[rows]) if len(rows) else nothing for rows in run.rows]
-    return torch.stack(means)

@@ -1,5 +1,6 @@
 """How far the members of single prototypes lie from its mean direction: for pictures."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,8 @@ import torch
 from jaxtyping import Float, Int
 
 from nemd_toolkit.prototypes import Prototypes
-from nemd_toolkit.sphere import mean_direction
+from nemd_toolkit.scratch import block_rows, rows_at
+from nemd_toolkit.sphere import mean_directions
 
 __all__ = ["MemberDistances", "measure_member_distances"]
 
@@ -47,7 +49,7 @@ def measure_member_distances(
     tightest = places[np.argsort(-resultants[places], kind="stable")]
     spaced = np.linspace(0, len(tightest) - 1, min(MOST, len(tightest))).round().astype(np.int64)
     chosen = tightest[spaced] if len(tightest) else tightest
-    chords = [_chords(prototypes, int(used[place])) for place in chosen]
+    chords = list(_chords(prototypes, used[chosen]))
     most = max([0.1, *(float(each.max()) for each in chords)])
     edges = np.linspace(0, min(2.0, most), BINS + 1)
     counts = [np.histogram(each.clip(max=edges[-1]), edges)[0] for each in chords]
@@ -60,10 +62,18 @@ def measure_member_distances(
     )
 
 
-def _chords(prototypes: Prototypes, p: int) -> Float[np.ndarray, " z"]:
-    """Chords from differences: near a point, cosines would have no digits left."""
-    members = prototypes.embeddings.vectors[prototypes.assignment == p].double()
-    chords: Float[np.ndarray, " z"] = torch.linalg.vector_norm(
-        members - mean_direction(members), dim=1
-    ).numpy()
-    return chords
+def _chords(
+    prototypes: Prototypes, chosen: Int[np.ndarray, " m"]
+) -> Iterator[Float[np.ndarray, " z"]]:
+    """Chords of each from differences: near a point, cosines would have no digits left."""
+    points = prototypes.embeddings.vectors
+    place = torch.full((prototypes.k,), -1)
+    place[torch.as_tensor(chosen)] = torch.arange(len(chosen))
+    numbers = place[prototypes.assignment]
+    for number, direction in enumerate(mean_directions(points, numbers, len(chosen))):
+        members = (numbers == number).nonzero().squeeze(1)
+        parts = [
+            (rows_at(points, some).double() - direction).norm(dim=1)
+            for some in members.split(block_rows(points.shape[1]))
+        ]
+        yield torch.cat(parts).numpy()

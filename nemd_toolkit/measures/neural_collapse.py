@@ -21,6 +21,7 @@ from torch import Tensor
 
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
+from nemd_toolkit.scratch import blocks
 from nemd_toolkit.sphere import chord
 
 __all__ = ["MOST_CLASSES", "LinearHead", "NeuralCollapse", "measure_neural_collapse"]
@@ -70,11 +71,29 @@ class NeuralCollapse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Labelled:
+    """Rows and their classes; nothing is copied but a block at a time."""
+
+    points: Float[Tensor, "n d"]
+    which: Int[Tensor, " n"]  # −1 for rows that are left out
+    scale: Float[Tensor, " n"] | None = None  # of each row
+
+    def blocks(self, rows: int) -> Iterator[tuple[Float[Tensor, "b d"], Int[Tensor, " b"]]]:
+        """Give the rows that count, in float64, and the class of each."""
+        start = 0
+        for block in blocks(self.points, rows):
+            part = slice(start, start + len(block))
+            start += len(block)
+            kept = self.which[part] >= 0
+            scaled = block if self.scale is None else block * self.scale[part, None]
+            yield scaled[kept].double(), self.which[part][kept]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Classes:
     """Rows by class, and their first two moments in float64."""
 
-    points: Float[Tensor, "n d"]
-    which: Int[Tensor, " n"]
+    rows: _Labelled
     sizes: Int[Tensor, " k"]
     means: Float[Tensor, "k d"]
     variances: Float[Tensor, " k"]  # E‖x − μ_c‖²
@@ -82,6 +101,14 @@ class _Classes:
     @property
     def k(self) -> int:
         return len(self.sizes)
+
+    @property
+    def count(self) -> int:
+        return int(self.sizes.sum())
+
+    @property
+    def step(self) -> int:
+        return max(1, _ENTRIES // self.means.shape[1])
 
     @property
     def centred(self) -> Float[Tensor, "k d"]:
@@ -117,8 +144,9 @@ def measure_neural_collapse(
     if not 2 <= k <= MOST_CLASSES:
         reason = f"needs 2 to {MOST_CLASSES:,} classes of two rows or more, got {k:,}"
         return _unmeasured(k, int(sizes[sizes > 1].sum()), len(sizes) - k, reason)
-    which = torch.as_tensor(places)
-    found = _measure(_classes(embeddings.vectors, which, kept), len(sizes) - k)
+    # kept classes are numbered anew
+    which = torch.where(kept, kept.cumsum(0) - 1, -1)[torch.as_tensor(places)]
+    found = _measure(_classes(_Labelled(points=embeddings.vectors, which=which)), len(sizes) - k)
     if head is None or found.nc1 is None:
         return found
     return replace(found, **_of_head(embeddings, which, kept, head))
@@ -130,7 +158,7 @@ def _of_head(
     """NC3 and NC4, both blind to a common scale: lengths are taken as shares of the greatest."""
     greatest = embeddings.lengths.max()
     shares = (embeddings.lengths / greatest).float()
-    classes = _classes(embeddings.vectors * shares[:, None], which, kept)
+    classes = _classes(_Labelled(points=embeddings.vectors, which=which, scale=shares))
     if float(classes.centred.norm()) <= _ROUNDING:
         return {"head_missing": "all class means coincide before rows are set to length 1"}
     bias = torch.zeros(1) if head.bias is None else head.bias[kept].double() / greatest
@@ -148,7 +176,7 @@ def _measure(classes: _Classes, lone: int) -> NeuralCollapse:
     between = float(norms.square().mean())
     if between <= _ROUNDING**2:
         reason = "all class means coincide, so there is no variance between classes"
-        return _unmeasured(classes.k, len(classes.points), lone, reason)
+        return _unmeasured(classes.k, classes.count, lone, reason)
     reasons = []
     angles = _angles(centred / norms[:, None]) if float(norms.min()) > _ROUNDING else (None, None)
     if angles[0] is None:
@@ -161,7 +189,7 @@ def _measure(classes: _Classes, lone: int) -> NeuralCollapse:
         )
     return NeuralCollapse(
         classes=classes.k,
-        rows=len(classes.points),
+        rows=classes.count,
         lone_classes=lone,
         nc1=_nc1(classes),
         nc1_quotient=float(classes.variances.mean()) / between,
@@ -186,7 +214,7 @@ def _nc1(classes: _Classes) -> float:
     found = singular > _ROUNDING
     scaled = axes[found] / singular[found, None]  # (r, d)
     squares = torch.zeros(classes.k, dtype=torch.float64)
-    for rows, which in _blocks(classes.points, classes.which):
+    for rows, which in classes.rows.blocks(classes.step):
         inside = (rows - classes.means[which]) @ scaled.T  # (b, r)
         squares.index_add_(0, which, inside.square().sum(1))
     return float((squares / classes.sizes).mean() / classes.k)
@@ -232,33 +260,25 @@ def _nc3(centred: Float[Tensor, "k d"], weights: Float[Tensor, "k d"]) -> float:
 
 def _nc4(classes: _Classes, weights: Float[Tensor, "k d"], bias: Float[Tensor, " b"]) -> float:
     agreed = 0
-    for rows in classes.points.split(max(1, _ENTRIES // classes.k)):
-        told = (rows.double() @ weights.T + bias).argmax(1)
+    for rows, _ in classes.rows.blocks(min(classes.step, _step(classes.k))):
+        told = (rows @ weights.T + bias).argmax(1)
         agreed += int((told == chord(rows, classes.means).argmin(1)).sum())
-    return agreed / len(classes.points)
+    return agreed / classes.count
 
 
-def _classes(points: Float[Tensor, "n d"], which: Int[Tensor, " n"], kept: Tensor) -> _Classes:
-    """Rows of the kept classes, numbered anew, with means and variances."""
-    if not bool(kept.all()):
-        place = kept.cumsum(0) - 1
-        rows = kept[which]
-        points, which = points[rows], place[which[rows]]
-    sizes = torch.bincount(which)
+def _classes(labelled: _Labelled) -> _Classes:
+    """Take means and variances of the classes."""
+    points, which = labelled.points, labelled.which
+    sizes = torch.bincount(which[which >= 0])
     means = torch.zeros(len(sizes), points.shape[1], dtype=torch.float64)
-    for rows, part in _blocks(points, which):
+    step = max(1, _ENTRIES // points.shape[1])
+    for rows, part in labelled.blocks(step):
         means.index_add_(0, part, rows)
     means /= sizes[:, None]
     squares = torch.zeros(len(sizes), dtype=torch.float64)
-    for rows, part in _blocks(points, which):
+    for rows, part in labelled.blocks(step):
         squares.index_add_(0, part, (rows - means[part]).square().sum(1))
-    return _Classes(points=points, which=which, sizes=sizes, means=means, variances=squares / sizes)
-
-
-def _blocks(points: Tensor, which: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    rows = max(1, _ENTRIES // points.shape[1])
-    parts = zip(points.split(rows), which.split(rows), strict=True)
-    return ((rows.double(), part) for rows, part in parts)
+    return _Classes(rows=labelled, sizes=sizes, means=means, variances=squares / sizes)
 
 
 def _step(k: int) -> int:

@@ -1,18 +1,20 @@
 """What is measured of each pair of prototypes: transport, its excess, energy, and directions."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from nemd_toolkit.measures.clouds import Clouds
-from nemd_toolkit.transport import pairs_by_rank, pairwise_wasserstein1
+from nemd_toolkit.scratch import release
+from nemd_toolkit.transport import Pairs, pairs_by_rank, pairwise_wasserstein1
 
 __all__ = ["PairTable", "clumping_of", "measure_pairs"]
 
 CLUMPING_POINTS = 16  # of a cloud: among more points the nearest is nearer
+_ENTRIES = 16_777_216  # coordinates of clouds at a time: transport takes 12 bytes for each
 _ROUNDING = 1e-6  # of distances between unit float32 rows: points closer than this coincide
 
 
@@ -42,28 +44,68 @@ def measure_pairs(clouds: Clouds, most: int, seed: int) -> PairTable:
     """Measure all pairs of clouds, or a sample of `most` of them."""
     u = len(clouds.which)
     pairs = _pairs(u, most, seed)
-    between = pairwise_wasserstein1(list(clouds.first), pairs)
     named, places = np.unique(pairs, return_inverse=True)  # of many clouds a sample names few
-    p, q = places.reshape(pairs.shape).T
-    halves = np.stack([named, named + u], axis=1)
-    within = pairwise_wasserstein1([*clouds.first, *clouds.second], halves).cost
-    both = torch.cat([clouds.first[named], clouds.second[named]], dim=1).numpy()
-    centre = both.mean(axis=(0, 1), dtype=np.float64)  # a shared offset would cost digits
-    own = [_distances(cloud, cloud, centre) for cloud in both]
-    some = np.flatnonzero(np.arange(2 * clouds.n) % clouds.n < CLUMPING_POINTS // 2)
+    ends = places.reshape(pairs.shape)
+    both = clouds.both_halves(torch.from_numpy(named))
+    centre = clouds.directions[named].mean(0).numpy()  # a shared offset would cost digits
+    between = _between_halves(both[:, : clouds.n], ends)
+    within = _within_halves(both, clouds.n)
+    own, clumping = _own_distances(both, clouds.n, centre)
+    p, q = ends.T
     return PairTable(
         pairs=clouds.which[pairs],
         raw=between.cost,
         excess=between.cost - 0.5 * (within[p] + within[q]),
-        energy=_energies(both, np.stack([p, q], axis=1), own, centre),
+        energy=_energies(both, ends, own, centre),
         chord=(clouds.directions[pairs[:, 0]] - clouds.directions[pairs[:, 1]]).norm(dim=1).numpy(),
-        clumping=np.array([clumping_of(each[np.ix_(some, some)]) for each in own]),
+        clumping=clumping,
         prototypes=u,
         skipped=clouds.skipped,
         total=u * (u - 1) // 2,
         exact=between.exact,
         certified_width=between.certified_width,
     )
+
+
+def _between_halves(halves: Float[Tensor, "u n d"], pairs: Int[np.ndarray, "p 2"]) -> Pairs:
+    """Transport between clouds; of many clouds, those of a run of pairs at a time."""
+    most = max(2, _ENTRIES // halves[0].numel())
+    run = len(pairs) if len(halves) <= most else most // 2
+    found = []
+    for start in range(0, len(pairs), run):
+        used, places = np.unique(pairs[start : start + run], return_inverse=True)
+        found.append(pairwise_wasserstein1([halves[c] for c in used], places.reshape(-1, 2)))
+        release(halves)
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in found])
+        for name in ("cost", "lower", "upper")
+    }
+    return Pairs(pairs=pairs, **columns)
+
+
+def _within_halves(both: Float[Tensor, "u s d"], n: int) -> Float[np.ndarray, " u"]:
+    """Transport between the two halves of each cloud."""
+    found = []
+    for some in both.split(max(1, _ENTRIES // both[0].numel())):
+        ends = np.arange(2 * len(some)).reshape(2, -1).T
+        found.append(pairwise_wasserstein1([*some[:, :n], *some[:, n:]], ends).cost)
+        release(some)
+    return np.concatenate(found)
+
+
+def _own_distances(
+    both: Float[Tensor, "u s d"], n: int, centre: Float[np.ndarray, " d"]
+) -> tuple[Float[np.ndarray, " u"], Float[np.ndarray, " u"]]:
+    """Mean distance between distinct points of each cloud, and its clumping."""
+    some = np.flatnonzero(np.arange(2 * n) % n < CLUMPING_POINTS // 2)
+    found = []
+    for cloud in both:
+        own = _distances(cloud.numpy(), cloud.numpy(), centre)
+        mean = (own.sum() - np.trace(own)) / (2 * n * (2 * n - 1))
+        found.append((mean, clumping_of(own[np.ix_(some, some)])))
+        release(cloud)
+    means, clumping = np.array(found).T
+    return means, clumping
 
 
 def _pairs(u: int, most: int, seed: int) -> Int[np.ndarray, "p 2"]:
@@ -91,9 +133,9 @@ def clumping_of(distances: Float[np.ndarray, "s s"]) -> float:
 
 
 def _energies(
-    clouds: Float[np.ndarray, "u s d"],
+    both: Float[Tensor, "u s d"],
     pairs: Int[np.ndarray, "p 2"],
-    own: Sequence[Float[np.ndarray, "s s"]],
+    within: Float[np.ndarray, " u"],
     centre: Float[np.ndarray, " d"],
 ) -> Float[np.ndarray, " p"]:
     """E‖x−y‖ − ½(E‖x−x′‖ + E‖y−y′‖) over distinct points of both halves.
@@ -101,8 +143,7 @@ def _energies(
     Half of Székely & Rizzo's 2004 energy distance, unbiased: 0 in the mean for equal laws, at most
     2 for unit rows, the chord of the two for points. It does not depend on n but by chance.
     """
-    s, d = clouds.shape[1:]
-    within = np.array([each.sum() - np.trace(each) for each in own]) / (s * (s - 1))
+    clouds, (s, d) = both.numpy(), both.shape[1:]
     between = np.empty(len(pairs))
     first, starts = np.unique(pairs[:, 0], return_index=True)  # pairs stand in rows' order
     for p, mine in zip(first, np.split(np.arange(len(pairs)), starts[1:]), strict=True):
@@ -110,6 +151,7 @@ def _energies(
             others = clouds[pairs[part, 1]].reshape(-1, d)
             sums = _distances(clouds[p], others, centre).sum(axis=0)
             between[part] = sums.reshape(len(part), s).sum(axis=1) / s**2
+        release(both)
     energies: Float[np.ndarray, " p"] = between - 0.5 * within[pairs].sum(axis=1)
     return energies
 

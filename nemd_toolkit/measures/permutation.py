@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Int
 
 from nemd_toolkit.prototypes import Prototypes
+from nemd_toolkit.scratch import rows_at
 from nemd_toolkit.sphere import chord
 
 __all__ = ["permutation_p_value"]
@@ -32,7 +33,7 @@ def permutation_p_value(prototypes: Prototypes, *, seed: int = 0) -> float | Non
     rng = np.random.default_rng(seed)
     count = len(prototypes.assignment)
     rows = np.sort(rng.permutation(count)[:ROWS])
-    points = prototypes.embeddings.vectors[torch.as_tensor(rows)]
+    points = rows_at(prototypes.embeddings.vectors, torch.as_tensor(rows))
     distances = chord(points, points).numpy()
     order = np.argsort(prototypes.assignment.numpy()[rows], kind="stable")
     sizes = np.bincount(prototypes.assignment.numpy()[rows])

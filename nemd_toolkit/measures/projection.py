@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.measures.covariance import covariance_around
+from nemd_toolkit.scratch import rows_at
+from nemd_toolkit.sphere import mean_row
 
 __all__ = ["Projection", "project"]
 
@@ -30,7 +32,7 @@ def project(embeddings: Embeddings, *, seed: int = 0) -> Projection:
     Signs are fixed (the largest loading is positive), so the same data give the same map.
     """
     points = embeddings.vectors
-    mean = points.double().mean(0)
+    mean = mean_row(points)
     variances, axes = torch.linalg.eigh(covariance_around(points, mean))
     axes, variances = axes.flip(1)[:, :AXES], variances.flip(0).clamp_min(0.0)
     largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
@@ -38,7 +40,7 @@ def project(embeddings: Embeddings, *, seed: int = 0) -> Projection:
     rows = torch.randperm(len(points), generator=generator)[:ROWS].sort().values
     shares = (variances[:AXES] / variances.sum().clamp_min(1e-300)).tolist()
     return Projection(
-        points=((points[rows].double() - mean) @ (axes * largest.sign())).numpy(),
+        points=((rows_at(points, rows).double() - mean) @ (axes * largest.sign())).numpy(),
         rows=rows.numpy(),
         explained=tuple(shares),
     )

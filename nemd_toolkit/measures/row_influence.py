@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.measures.covariance import covariance_around
+from nemd_toolkit.scratch import rows_at
 
 __all__ = ["RowInfluence", "row_influence", "uniformity_error"]
 
@@ -52,7 +53,7 @@ def row_influence(embeddings: Embeddings) -> RowInfluence:
     place = np.full(count, -1)
     place[taken] = np.arange(len(taken))
     rows = np.flatnonzero(place[samples] >= 0)
-    points = embeddings.vectors[torch.from_numpy(rows)]
+    points = rows_at(embeddings.vectors, torch.from_numpy(rows))
     views = len(rows) / len(taken)
     found = np.zeros((2, len(taken)))
     for total, influence in zip(found, _of_rows(points), strict=True):
@@ -88,7 +89,7 @@ def uniformity_error(embeddings: Embeddings, count: int) -> float:
     taken = np.arange(n)
     if n > _MOST_PAIRS:
         taken = np.random.default_rng(0).choice(n, _MOST_PAIRS, replace=False)
-    points = embeddings.vectors[torch.from_numpy(taken)].double()
+    points = rows_at(embeddings.vectors, torch.from_numpy(taken)).double()
     squared = (2 - 2 * points @ points.T).clamp_min(0)  # unit rows
     exponents = -2 * squared
     largest = exponents.fill_diagonal_(-torch.inf).max()

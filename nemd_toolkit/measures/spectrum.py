@@ -15,6 +15,7 @@ from torch import Tensor
 from nemd_toolkit.measures.covariance import covariance_around
 from nemd_toolkit.measures.null import uniform_points
 from nemd_toolkit.measures.power_law import PowerLaw, fit_power_law
+from nemd_toolkit.sphere import mean_row
 
 __all__ = [
     "Spectrum",
@@ -67,11 +68,11 @@ def measure_spectrum(points: Float[Tensor, "n d"], *, seed: int = 0) -> Spectrum
     (4.0, 3.0, 0.75)
     """
     n, d = points.shape
-    mean = points.double().mean(0)
+    mean = mean_row(points)
     raw, centred = _singular(points, torch.zeros_like(mean)), _singular(points, mean)
     null_rows = min(n, NULL_ROWS)
     null_points = uniform_points(null_rows, d, seed=seed + 1)
-    null = _singular(null_points, null_points.double().mean(0))
+    null = _singular(null_points, mean_row(null_points))
     return Spectrum(
         singular=raw,
         singular_centred=centred,

@@ -15,11 +15,11 @@ from nemd_toolkit.formulas import concentration, rescale_concentration
 from nemd_toolkit.measures.duplicates import DuplicateCurve
 from nemd_toolkit.measures.vector_pairs import uniform_repeats
 from nemd_toolkit.prototypes import Prototypes
+from nemd_toolkit.scratch import block_rows, blocks
 
 __all__ = ["Spread", "duplicate_curve", "measure_spread"]
 
 _BLOCK = 4_194_304  # cosines at a time: 32 MB
-_ROWS = 65_536  # members at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +115,14 @@ def _members(prototypes: Prototypes) -> tuple[Float[Tensor, " u"], Float[Tensor,
     points, rows = prototypes.embeddings.vectors, prototypes.used_assignment()
     sizes = prototypes.sizes[prototypes.used]
     means = torch.zeros(len(sizes), points.shape[1], dtype=torch.float64)
-    for block, of in zip(points.split(_ROWS), rows.split(_ROWS), strict=True):
+    step = block_rows(points.shape[1])
+    for block, of in zip(blocks(points, step), rows.split(step), strict=True):
         means.index_add_(0, of, block.double())
     means /= sizes[:, None]
     squared = torch.cat(
         [
             (block.double() - means[of]).square().sum(1)
-            for block, of in zip(points.split(_ROWS), rows.split(_ROWS), strict=True)
+            for block, of in zip(blocks(points, step), rows.split(step), strict=True)
         ]
     )
     return means.norm(dim=1), concentration(squared, rows, len(sizes))

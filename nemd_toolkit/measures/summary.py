@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 from nemd_toolkit.checkpoints import TrainingLog
 from nemd_toolkit.embeddings import Embeddings
@@ -33,6 +34,7 @@ from nemd_toolkit.measures.spread import Spread, measure_spread
 from nemd_toolkit.measures.usage import Usage, measure_usage
 from nemd_toolkit.progress import bar
 from nemd_toolkit.prototypes import Prototypes, Source
+from nemd_toolkit.scratch import blocks
 
 __all__ = ["ClusteringMeasures", "Measures", "NemdSummary", "Rows", "measure"]
 
@@ -202,29 +204,27 @@ def _mean(intervals: Sequence[Interval]) -> Interval:
 
 
 def _rows(embeddings: Embeddings) -> Rows:
-    points = embeddings.vectors.numpy()
+    points = embeddings.vectors
     n, d = points.shape
+    negative = (block.clamp_max(0.0).square().double().sum() for block in blocks(points))
     return Rows(
         count=n,
         dim=d,
         norms=embeddings.norms,
         were_unit=embeddings.were_unit,
         duplicates=1 - _distinct(points) / n,
-        negative_share=sum(
-            float(np.square(np.minimum(block, 0)).sum(dtype=np.float64))
-            for block in np.array_split(points, 1 + n // 65_536)
-        )
-        / n,
+        negative_share=float(sum(negative)) / n,
         classes=None if embeddings.labels is None else len(np.unique(embeddings.labels)),
     )
 
 
-def _distinct(points: Float[np.ndarray, "n d"]) -> int:
+def _distinct(points: Float[Tensor, "n d"]) -> int:
     """Count distinct rows by 64-bit hashes; chance joins two of a million once in 10^7 times."""
     weights = np.random.default_rng(0).integers(2**64, size=points.shape[1], dtype=np.uint64) | 1
     hashes = []
-    for block in np.array_split(points, 1 + len(points) // 65_536):
-        bits = np.ascontiguousarray(block + 0.0).view(f"u{block.dtype.itemsize}")  # −0.0 is 0.0
+    for block in blocks(points):
+        rows = block.numpy()
+        bits = np.ascontiguousarray(rows + 0.0).view(f"u{rows.dtype.itemsize}")  # −0.0 is 0.0
         mixed = (bits.astype(np.uint64) + 1) * weights
         hashes.append((mixed ^ (mixed >> np.uint64(29))).sum(axis=1, dtype=np.uint64))
     return len(np.unique(np.concatenate(hashes)))

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
 from nemd_toolkit.images import Images
 from nemd_toolkit.measures.summary import ClusteringMeasures
-from nemd_toolkit.sphere import mean_direction
+from nemd_toolkit.scratch import block_rows, rows_at
+from nemd_toolkit.sphere import mean_directions
 
 __all__ = ["Exemplars", "Thumbnail", "find_exemplars"]
 
@@ -57,16 +58,35 @@ def find_exemplars(c: ClusteringMeasures, images: Images) -> tuple[Exemplars, ..
     spread = c.spread
     order = (-torch.as_tensor(spread.resultants)).argsort(stable=True).tolist()
     places = [place for place in order if spread.sizes[place] >= LEAST_MEMBERS][:PROTOTYPES]
+    shown = torch.full((c.k,), -1)
+    shown[torch.as_tensor(spread.which[places])] = torch.arange(len(places))
+    numbers = shown[c.prototypes.assignment]
+    directions = mean_directions(c.prototypes.embeddings.vectors, numbers, len(places))
     return tuple(
-        _of(c, images, int(spread.which[place]), float(spread.resultants[place]))
-        for place in places
+        _of(
+            c,
+            images,
+            int(spread.which[place]),
+            float(spread.resultants[place]),
+            members=(numbers == number).nonzero().squeeze(1),
+            direction=direction,
+        )
+        for number, (place, direction) in enumerate(zip(places, directions, strict=True))
     )
 
 
-def _of(c: ClusteringMeasures, images: Images, prototype: int, resultant: float) -> Exemplars:
+def _of(
+    c: ClusteringMeasures,
+    images: Images,
+    prototype: int,
+    resultant: float,
+    *,
+    members: Int[Tensor, " z"],
+    direction: Float[Tensor, " d"],
+) -> Exemplars:
     points = c.prototypes.embeddings.vectors
-    members = (c.prototypes.assignment == prototype).nonzero().squeeze(1)
-    cosines = points[members].double() @ mean_direction(points[members])
+    parts = members.split(block_rows(points.shape[1]))
+    cosines = torch.cat([rows_at(points, some).double() @ direction for some in parts])
     order = cosines.argsort(descending=True, stable=True)
     nearest, farthest = order[:EACH], order[-EACH:].flip(0)
     return Exemplars(

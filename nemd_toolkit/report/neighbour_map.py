@@ -9,11 +9,13 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.measures import Measures
 from nemd_toolkit.progress import bar
+from nemd_toolkit.scratch import rows_at
 
 __all__ = ["MAPS", "MapKind", "NeighbourMap", "place_neighbours", "require_map"]
 
@@ -75,7 +77,8 @@ def place_neighbours(
         raise InputError(
             f"--map: expected at least {LEAST_ROWS} embeddings, got {len(rows)}; leave it out"
         )
-    points = measures.clusterings[0].prototypes.embeddings.vectors[rows].numpy()
+    every_point = measures.clusterings[0].prototypes.embeddings.vectors
+    points = rows_at(every_point, torch.from_numpy(rows)).numpy()
     with bar(f"drawing a map by {MAPS[kind]}", 1):
         placed = _tsne(points, seed) if kind == "tsne" else _umap(points, seed)
     return NeighbourMap(

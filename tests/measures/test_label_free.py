@@ -161,7 +161,7 @@ def test_instance_corr_is_that_of_a_double_loop(seed, n, d, temperature):
 def test_instance_corr_of_degenerate_rows_is_that_of_a_double_loop(points, monkeypatch):
     want = loop_corr(points)
     assert measure_instance(Embeddings(points)).corr == pytest.approx(want, rel=1e-6)
-    monkeypatch.setattr("nemd_toolkit.measures.instance._ROWS", 7)
+    monkeypatch.setattr("nemd_toolkit.scratch._ROWS", 7)
     assert instance_corr(points) == pytest.approx(want, rel=1e-6)
 
 
@@ -207,7 +207,7 @@ def test_p_uniform_in_blocks_is_that_of_the_formula(block, monkeypatch):
 
 @pytest.mark.parametrize("block", [7, 10_000])
 def test_p_align_in_blocks_is_that_of_the_formula(block, monkeypatch):
-    monkeypatch.setattr("nemd_toolkit.measures.instance._ROWS", block)
+    monkeypatch.setattr("nemd_toolkit.scratch._ROWS", block)
     x, group = worlds.clusters(100, 6, 5, 0.5)
     views = torch.cat([x, x.flip(0)])
     e = Embeddings(views, labels=group.repeat(2), groups=np.arange(200) % 100)

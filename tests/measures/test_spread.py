@@ -57,7 +57,7 @@ def test_duplicate_curve_on_random_directions(seed, count, crowd):
 @pytest.mark.parametrize("block", [1, 100, 10_000])
 def test_nearest_in_blocks_is_that_of_the_whole_matrix(block, monkeypatch):
     monkeypatch.setattr(module, "_BLOCK", block)
-    monkeypatch.setattr(module, "_ROWS", 64)
+    monkeypatch.setattr("nemd_toolkit.scratch._ROWS", 64)
     x, group = worlds.clusters(900, 10, 30, 0.4)
     prototypes = prototypes_from_labels(Embeddings(x, labels=group.tolist()))
     found = measure_spread(prototypes)
