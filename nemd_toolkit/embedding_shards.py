@@ -141,9 +141,9 @@ def _require_all(files: Sequence[Path]) -> None:
     numbered = [_NUMBERED.fullmatch(path.stem) for path in files]
     totals = {int(found[3]) for found in of_total if found}
     if len(totals) == 1 and all(of_total):
-        numbers = [int(found[2]) for found in of_total if found]
-        least = 0 if 0 in numbers else 1
-        wanted = range(least, least + totals.pop())
+        numbers, total = [int(found[2]) for found in of_total if found], totals.pop()
+        least = 1 if total in numbers else 0
+        wanted = range(least, least + total)
     elif all(numbered) and len({found[1] for found in numbered if found}) == 1:
         numbers = [int(found[2]) for found in numbered if found]
         if 1 not in np.diff(numbers):
