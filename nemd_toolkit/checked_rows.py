@@ -1,20 +1,21 @@
-"""Rows of float32 on disk that are whole or not there: .npy, with a checksum after the numbers."""
+"""Numbers on disk that are whole or not there: .npy, with a checksum after the numbers."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.files import replacing
 from nemd_toolkit.numpy_files import GARBAGE, check_header
 
-__all__ = ["read_rows", "write_rows"]
+__all__ = ["read_arrays", "read_rows", "write_arrays", "write_rows"]
 
 _DIGEST = 32  # bytes of a SHA-256
 _CHUNK = 1 << 22
@@ -54,6 +55,40 @@ def read_rows(path: Path) -> Float[Tensor, "n d"] | None:
     except (*GARBAGE, InputError):
         return None
     return rows if rows.ndim == 2 and rows.dtype == torch.float32 else None
+
+
+def write_arrays(path: Path, arrays: Sequence[NDArray[Any]]) -> None:
+    """Write arrays of numbers, one after the other, atomically.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.stage"
+    >>> write_arrays(path, [np.arange(3), np.eye(2)])
+    >>> read_arrays(path)[0]
+    array([0, 1, 2])
+    >>> _ = path.write_bytes(path.read_bytes()[:-1])
+    >>> read_arrays(path) is None
+    True
+    """
+    with replacing(path) as part, part.open("wb+") as file:
+        for array in arrays:
+            np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        file.write(_digest(file, file.seek(0, 2)))
+
+
+def read_arrays(path: Path) -> list[NDArray[Any]] | None:
+    """Read what `write_arrays` wrote; None where the file is missing or damaged."""
+    found: list[NDArray[Any]] = []
+    try:
+        size = path.stat().st_size - _DIGEST
+        with path.open("rb") as file:
+            if size < 0 or _digest(file, size) != file.read():
+                return None
+            file.seek(0)
+            while file.tell() < size:
+                found.append(np.lib.format.read_array(file, allow_pickle=False))
+    except GARBAGE:
+        return None
+    return found
 
 
 def _digest(file: IO[bytes], size: int) -> bytes:

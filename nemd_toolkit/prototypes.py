@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nemd_toolkit import ranks
 from nemd_toolkit.checkpoints import Checkpoint, OwnPrototypes
 from nemd_toolkit.clustering import kmeans
 from nemd_toolkit.embeddings import Embeddings
@@ -175,7 +176,16 @@ def nearest_directions(
     tensor([1, 0])
     """
     block = max(1, 16_777_216 // len(directions))  # rows at a time: 64 MB of cosines
-    return torch.cat([(rows @ directions.T).argmax(1) for rows in points.split(block)])
+    places = ranks.cuts(-(-len(points) // block))  # whole blocks to each process
+    edges = [min(len(points), place * block) for place in places]
+    nearest = torch.empty(len(points), dtype=torch.long, device=points.device)
+    start, stop = edges[ranks.rank() : ranks.rank() + 2] if ranks.workers() > 1 else edges
+    for rows, found in zip(
+        points[start:stop].split(block), nearest[start:stop].split(block), strict=True
+    ):
+        torch.argmax(rows @ directions.T, 1, out=found)
+    ranks.spread(nearest, edges)
+    return nearest
 
 
 def prototypes_from_checkpoint(
