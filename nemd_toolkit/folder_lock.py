@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nemd_toolkit.errors import InputError
@@ -16,9 +16,9 @@ _NAME = ".lock"
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold the folder, made where it is missing, for this process. Without flock nothing is held.
+    """Hold the folder for this process. Without flock nothing is held.
 
-    Raises InputError where another process holds it, on this machine or on one that shares the
+    It is made where it is missing, and removed again where nothing is in it then. Raises InputError where another process holds it, on this machine or on one that shares the
     folder, and OSError where it cannot be written to.
 
     >>> import tempfile
@@ -26,9 +26,10 @@ def alone_in(folder: Path) -> Iterator[None]:
     >>> with alone_in(folder):
     ...     (folder / ".lock").exists()
     True
-    >>> list(folder.iterdir())
-    []
+    >>> folder.exists()
+    False
     """
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _NAME
     file = _locked(path)
@@ -39,6 +40,9 @@ def alone_in(folder: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)  # while it is held: who waits for it looks again
         os.close(file)
+        if made:
+            with suppress(OSError):  # a report is in it
+                folder.rmdir()
 
 
 def _locked(path: Path) -> int:

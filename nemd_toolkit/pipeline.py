@@ -1,5 +1,6 @@
 """The whole way: source → embeddings → prototypes → measures → findings → analysis."""
 
+import hashlib
 import platform
 import shlex
 import time
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nemd_toolkit import stages
 from nemd_toolkit.encoder_choice import Encoder
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.findings import (
@@ -102,6 +104,7 @@ def analyze(
         branch=branch,
         encoder=encoder,
     )
+    stages.identify(lambda: _identity(opened, seed))
     clusterings = _prototypes(opened, prototypes, seed)
     _require_comparable(reference, opened, clusterings)
     measures = measure(opened.embeddings, clusterings, seed=seed, log=opened.log, head=opened.head)
@@ -165,6 +168,14 @@ def parse_prototypes(text: str | None) -> tuple[Prototyping, ...] | None:
 def versions() -> dict[str, str]:
     """Versions of what the numbers rest on."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def _identity(opened: Opened, seed: int) -> dict[str, str]:
+    """All that finished stages rest on beside their own arguments."""
+    vectors = opened.embeddings.vectors
+    source = opened.sha256 or hashlib.sha256(vectors.numpy().data).hexdigest()
+    chosen = (opened.layer, opened.branch, opened.encoder, opened.data, stages.fingerprint(vectors))
+    return {"source": source, "chosen": repr(chosen), "seed": str(seed), **versions()}
 
 
 def _word(encoder: Encoder | None) -> str | None:

@@ -83,7 +83,11 @@ def joined() -> Iterator[None]:
     board = _Board()
     try:
         with board, process_group("gloo", _AGES, _ADVICE), ranks.sharing():
-            yield
+            try:
+                yield
+            except SystemExit:  # how the command line ends
+                ranks.together("the end", lambda: None)
+                raise
             ranks.together("the end", lambda: None)
     except Exception as error:
         if not isinstance(error, NemdError) or not board.said_by_another(error):

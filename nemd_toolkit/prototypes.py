@@ -31,6 +31,7 @@ __all__ = [
     "prototypes_from_vectors",
 ]
 
+_BLOCK = 16_777_216  # numbers at a time
 _EQUAL = 1e-5  # lengths of prototypes that differ by less, relative, make no other order
 _LEAST = 5  # prototypes: with fewer, an interval hardly says anything
 Source = Literal["k-means", "labels", "own"]
@@ -168,24 +169,23 @@ def prototypes_from_vectors(embeddings: Embeddings, vectors: Float[Tensor, "k d"
 
 
 def nearest_directions(
-    points: Float[Tensor, "n d"], directions: Float[Tensor, "k d"]
-) -> Int[Tensor, " n"]:
-    """Give the direction of highest cosine to each row; the lowest index wins ties.
+    points: Float[Tensor, "n d"],
+    directions: Float[Tensor, "k d"],
+    rows: Int[Tensor, " m"] | None = None,
+) -> Int[Tensor, " m"]:
+    """Give the direction of highest cosine to each row, or to `rows`; the lowest index wins ties.
 
     >>> nearest_directions(torch.eye(2), torch.tensor([[0.6, 0.8], [1.0, 0.0]]))
     tensor([1, 0])
     """
-    block = max(1, 16_777_216 // len(directions))  # rows at a time: 64 MB of cosines
-    places = ranks.cuts(-(-len(points) // block))  # whole blocks to each process
-    edges = [min(len(points), place * block) for place in places]
-    nearest = torch.empty(len(points), dtype=torch.long, device=points.device)
-    start, stop = edges[ranks.rank() : ranks.rank() + 2] if ranks.workers() > 1 else edges
-    for rows, found in zip(
-        points[start:stop].split(block), nearest[start:stop].split(block), strict=True
-    ):
-        torch.argmax(rows @ directions.T, 1, out=found)
-    ranks.spread(nearest, edges)
-    return nearest
+    block = max(1, _BLOCK // max(directions.shape))  # 64 MB of cosines, and of rows
+
+    def nearest(some: slice) -> Tensor:
+        own = points[some] if rows is None else points[rows[some]]
+        return (own @ directions.T).argmax(1)
+
+    count = len(points) if rows is None else len(rows)
+    return ranks.by_blocks(count, block, nearest).to(points.device)
 
 
 def prototypes_from_checkpoint(

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from jaxtyping import Int64
 from torch import Tensor
 
 from nemd_toolkit import errors
@@ -27,6 +28,7 @@ __all__ = [
     "added",
     "agreed",
     "alike",
+    "by_blocks",
     "count",
     "cuts",
     "everywhere",
@@ -109,6 +111,22 @@ def spread(whole: Tensor, edges: list[int]) -> None:
     for source, (start, stop) in enumerate(pairwise(edges)):
         if stop > start:
             dist.broadcast(whole[start:stop], src=source)
+
+
+def by_blocks(count: int, block: int, compute: Callable[[slice], Tensor]) -> Int64[Tensor, " n"]:
+    """Give an integer for each of `count` rows; `compute` gives those of a block, on one process.
+
+    >>> by_blocks(5, 2, lambda rows: torch.arange(5)[rows] * 2)
+    tensor([0, 2, 4, 6, 8])
+    """
+    edges = [min(count, cut * block) for cut in cuts(-(-count // block))]
+    whole = torch.empty(count, dtype=torch.long)
+    place = rank() if workers() > 1 else 0
+    for start in range(edges[place], edges[place + 1], block):
+        rows = slice(start, min(start + block, edges[place + 1]))
+        whole[rows] = compute(rows)
+    spread(whole, edges)
+    return whole
 
 
 def gathered(rows: Tensor) -> Tensor:

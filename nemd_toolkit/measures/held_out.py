@@ -86,7 +86,7 @@ def _halves(embeddings: Embeddings, seed: int) -> tuple[Tensor, Tensor]:
 def _held_out(points: Tensor, own: Tensor, other: Tensor, k: int, seed: int) -> Members:
     most = max(k, (rows_to_fit(len(points), k) + 1) // 2)
     centroids = kmeans(points[own], k, seed=seed, most_rows=most).centroids
-    assignment = nearest_directions(points[other], centroids)
+    assignment = nearest_directions(points, centroids, other)
     order = assignment.argsort(stable=True)
     sizes = torch.bincount(assignment, minlength=k).tolist()
     return Members(points=points, rows=tuple(other[order].split(sizes)))
