@@ -1,7 +1,7 @@
-"""Rows of float32 on disk that are whole or not there: .npy, with a checksum after the numbers."""
+"""Numbers on disk that are whole or not there: .npy, with a checksum after the numbers."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +17,7 @@ from nemd_toolkit.files import replacing
 from nemd_toolkit.numpy_files import GARBAGE, check_header, read_header
 from nemd_toolkit.scratch import mapped_rows
 
-__all__ = ["mapped_shard", "read_rows", "write_rows"]
+__all__ = ["mapped_shard", "read_arrays", "read_rows", "write_arrays", "write_rows"]
 
 _DIGEST = 32  # bytes of a SHA-256
 _CHUNK = 1 << 22
@@ -79,6 +79,40 @@ def mapped_shard(path: Path) -> NDArray[Any]:
         check_header(path, file, size, size)
     array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
     return array
+
+
+def write_arrays(path: Path, arrays: Sequence[NDArray[Any]]) -> None:
+    """Write arrays of numbers, one after the other, atomically.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.stage"
+    >>> write_arrays(path, [np.arange(3), np.eye(2)])
+    >>> read_arrays(path)[0]
+    array([0, 1, 2])
+    >>> _ = path.write_bytes(path.read_bytes()[:-1])
+    >>> read_arrays(path) is None
+    True
+    """
+    with replacing(path) as part, part.open("wb+") as file:
+        for array in arrays:
+            np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        file.write(_digest(file, file.seek(0, 2)))
+
+
+def read_arrays(path: Path) -> list[NDArray[Any]] | None:
+    """Read what `write_arrays` wrote; None where the file is missing or damaged."""
+    found: list[NDArray[Any]] = []
+    try:
+        size = path.stat().st_size - _DIGEST
+        with path.open("rb") as file:
+            if size < 0 or _digest(file, size) != file.read():
+                return None
+            file.seek(0)
+            while file.tell() < size:
+                found.append(np.lib.format.read_array(file, allow_pickle=False))
+    except GARBAGE:
+        return None
+    return found
 
 
 def _digest(file: IO[bytes], size: int) -> bytes:

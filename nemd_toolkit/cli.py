@@ -1,16 +1,19 @@
 """The command `nemd`: parse, call, print, exit code. Results on stdout, the rest on stderr."""
 
 import io
+import os
 import shutil
 import sys
 import warnings
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from nemd_toolkit.cli_embed import embed_command
 from nemd_toolkit.cli_options import (
-    IMAGES,
     Against,
     Branch,
     Cache,
@@ -18,6 +21,7 @@ from nemd_toolkit.cli_options import (
     Device,
     Encoder,
     FailOn,
+    Fresh,
     Ignore,
     Json,
     JUnit,
@@ -46,6 +50,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_SHARED = ("analyze", "embed")  # commands that torchrun's processes can share
 _COLOURS = {
     "issue": "red",
     "warning": "yellow",
@@ -82,6 +87,7 @@ def analyze_command(
     markdown: Markdown = None,
     neighbour_map: Map = None,
     memory: Memory = None,
+    fresh: Fresh = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -97,11 +103,18 @@ def analyze_command(
 
     More than memory holds:  nemd analyze shards/ --prototypes 1000 --memory 4GB
 
+    On several processes:  torchrun --nproc-per-node 4 -m nemd_toolkit analyze …
+
+    A run that was killed goes on, given again, after the last stage that it finished (--fresh
+    starts over).
+
     Exit code: 0 analysed (or gate passed), 1 gate failed, 2 unusable input, 3 gate inconclusive.
     """
     from nemd_toolkit.findings import parse_codes
     from nemd_toolkit.gate import exit_code, parse_gate, require_counted
     from nemd_toolkit.gate_files import require_places, write_gate_files
+    from nemd_toolkit.ranks import first
+    from nemd_toolkit.stages import keeping
 
     gate = parse_gate(fail_on)
     ignored = () if ignore is None else parse_codes(ignore, "--ignore")
@@ -110,10 +123,13 @@ def analyze_command(
     options: dict[str, Any] = {"layout": layout, "branch": branch, "encoder": encoder}
     options |= {"cache": cache, "ignore": ignored, "baseline": baseline}
     options |= {"neighbour_map": neighbour_map, "memory": memory}
-    with show_progress(not quiet):
+    folder = out or Path(f"nemd-{source.stem}")
+    with show_progress(not quiet), keeping(folder, fresh=fresh):
         found = _analyze(source, data, labels, prototypes, layer, split, seed, device, **options)
-        page = found.write(out or Path(f"nemd-{source.stem}"))
-    write_gate_files([(source.name, found)], gate, junit, markdown)
+        page = first("the report", lambda: found.write(folder))
+    first(
+        "the gate's files", partial(write_gate_files, [(source.name, found)], gate, junit, markdown)
+    )
     if as_json:
         typer.echo(found.to_json(), nl=False)
     elif not quiet:
@@ -200,48 +216,7 @@ def demo_command(
         _print_lines(["", *table, "", *heads, "", f"Comparison: {page}"])
 
 
-@app.command("embed")
-def embed_command(
-    checkpoint: Path,
-    data: Annotated[str, typer.Option(help=f"{IMAGES}.")],
-    out: Annotated[Path, typer.Option(help="File: .npy .npz .pt .safetensors .parquet.")],
-    layer: Annotated[
-        str, typer.Option(help="backbone, projector, or another that `nemd inspect` lists.")
-    ] = "backbone",
-    layout: Layout = None,
-    branch: Branch = None,
-    encoder: Encoder = None,
-    split: Split = "train",
-    device: Device = "cpu",
-    batch: Annotated[int, typer.Option(help="Images at a time.")] = 256,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Threads that decode ahead. Default: 1 on cpu, else one for each core."),
-    ] = None,
-    precision: Annotated[
-        Literal["float32", "bfloat16"] | None,
-        typer.Option(help="Default: bfloat16 on cuda, else float32."),
-    ] = None,
-    cache: Cache = None,
-    quiet: Quiet = False,
-) -> None:
-    """Embed images with a checkpoint's encoder and save the unit vectors, labels and ids.
-
-    A run that was killed goes on where it stopped, from FILE.parts/, with the same bytes in the
-    end, if checkpoint, images and options are the same.
-    """
-    from nemd_toolkit.embedding_export import embed_to_file
-    from nemd_toolkit.embedding_files import require_writable
-    from nemd_toolkit.encoding import prepare_pass
-
-    require_writable(out)  # before the work, not after it
-    options = {"split": split, "layout": layout, "branch": branch, "encoder": encoder}
-    options |= {"device": device, "batch": batch, "workers": workers}  # type: ignore[dict-item]
-    with show_progress(not quiet):
-        ready = prepare_pass(checkpoint, data, layer, precision=precision, **options)  # type: ignore[arg-type]  # each has its type
-        found = embed_to_file(ready, out, cache)
-    if not quiet:
-        _print_lines(_embedded_lines(found))
+app.command("embed")(embed_command)
 
 
 @app.command("explain")
@@ -312,13 +287,33 @@ def main() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always", PartlyLoaded)  # each of them, with --quiet too
             warnings.showwarning = _show_warning  # type: ignore[assignment]  # called by place
-            app(prog_name="nemd")
+            with _processes():
+                _require_shared()
+                app(prog_name="nemd")
     except NemdError as error:
         typer.echo(f"nemd: {error}", err=True)
         sys.exit(WRONG_USE)
     except OSError as error:  # disk full, no permission: nothing of ours to explain beyond it
         typer.echo(f"nemd: could not read or write: {error}", err=True)
         sys.exit(WRONG_USE)
+
+
+def _processes() -> AbstractContextManager[None]:
+    """Join what torchrun started; one process does not load torch for it."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return nullcontext()
+    from nemd_toolkit.processes import joined
+
+    return joined()
+
+
+def _require_shared() -> None:
+    command = next(iter(sys.argv[1:]), "nothing")
+    if os.environ.get("WORLD_SIZE", "1") != "1" and command not in _SHARED:
+        raise InputError(
+            f"torchrun: expected {' or '.join(_SHARED)}, which several processes can share, got "
+            f"{command}; run it without torchrun"
+        )
 
 
 def _show_warning(
@@ -357,7 +352,7 @@ def _analyze(
     )
 
 
-def _print_analysis(found: Any, page: Path) -> None:
+def _print_analysis(found: Any, page: Path | None) -> None:
     from nemd_toolkit.report.text import finding_lines
 
     # wrapped for people only: what reads a pipe wants a finding on a line
@@ -368,17 +363,6 @@ def _print_analysis(found: Any, page: Path) -> None:
     for status, line in finding_lines(found, width):
         typer.secho(line, fg=_COLOURS[status])
     typer.echo(f"Report: {page}")
-
-
-def _embedded_lines(found: Any) -> list[str]:
-    left = " and ".join(found.left_out)
-    note = f" (.npy holds vectors alone: {left} are left out)" if left else ""
-    kept = " (taken from the cache)" if found.from_cache else ""
-    return [
-        f"{found.count:,} x {found.dim} embeddings: {found.path}{note}{kept}",
-        f"  transform: {found.transform}; {found.precision}",
-        f"  weights: {found.loaded.sentence()}",
-    ]
 
 
 def _print_lines(lines: list[str]) -> None:

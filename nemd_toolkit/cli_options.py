@@ -14,6 +14,7 @@ __all__ = [
     "Device",
     "Encoder",
     "FailOn",
+    "Fresh",
     "Ignore",
     "JUnit",
     "Json",
@@ -74,6 +75,9 @@ Encoder = Annotated[
 ]
 Split = Annotated[str, typer.Option(help="Part of the data: train, test or all.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the report.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Start over: leave what a run that was killed has finished.")
+]
 Seed = Annotated[
     int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same machine, same numbers.")
 ]

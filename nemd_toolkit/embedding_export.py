@@ -9,14 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nemd_toolkit import ranks
 from nemd_toolkit.embedding_cache import cache_folder, cached_rows, keep_rows
 from nemd_toolkit.embedding_files import require_writable, save_embeddings
-from nemd_toolkit.embedding_parts import Parts, open_parts
+from nemd_toolkit.embedding_parts import Parts
+from nemd_toolkit.embedding_run import embed_into
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.encoder_choice import LoadReport
 from nemd_toolkit.encoding_pass import EncodingPass
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.progress import note
 from nemd_toolkit.sphere import to_sphere
 
 __all__ = ["EmbeddedFile", "embed_to_file"]
@@ -30,7 +31,7 @@ class EmbeddedFile:
 
     path: Path
     count: int
-    dim: int
+    dim: int  # 0 in processes other than the first, which writes
     transform: str  # what happened to the pixels, in a sentence
     precision: str
     resumed: int  # rows that an earlier run had left
@@ -52,15 +53,16 @@ def embed_to_file(
     images of which nobody knows whether they changed, and as `embed`.
     """
     _require_fitting(ready, path)
+    assert ready.key is not None  # looked at before
     folder = cache_folder(cache)
     rows = cached_rows(folder, ready.key, ready.images.count)
     try:
-        parts, before = _parts(ready, path, seconds, rows)
-        dim = parts.pieces[0].shape[1]
-        if rows is None:
-            keep_rows(folder, ready.key, parts.blocks(_ROWS), parts.count, dim)
-        _write(ready, parts, path)
-        parts.remove()
+        if ranks.everywhere(rows is not None) and rows is not None:
+            parts, before = Parts(_folder(path), {0: rows}, seconds), 0
+        else:
+            rows = None
+            parts, before = embed_into(ready, _folder(path), ready.key, seconds=seconds)
+        dim = ranks.first("the file", lambda: _whole(ready, parts, path, folder, rows is None))
     except OSError as error:
         raise InputError(
             f"{path}: expected a place to write to, got {error.strerror or error}; free or choose "
@@ -70,7 +72,7 @@ def embed_to_file(
     return EmbeddedFile(
         path=path,
         count=ready.images.count,
-        dim=dim,
+        dim=dim or 0,
         transform=ready.described,
         precision=ready.precision,
         resumed=before,
@@ -99,23 +101,19 @@ def _columns(ready: EncodingPass) -> dict[str, np.ndarray]:
     return {name: column for name, column in columns.items() if column is not None}
 
 
-def _parts(
-    ready: EncodingPass, path: Path, seconds: float, rows: Tensor | None
-) -> tuple[Parts, int]:
-    """Give all rows on disk, embedding those that are not there, and the number that were."""
-    assert ready.key is not None  # looked at before
-    folder = path.with_name(f"{path.name}.parts")
-    parts = open_parts(folder, ready.key, ready.batch, seconds)
-    before = parts.count
-    if rows is not None:
-        parts.pieces = [rows]
-        return parts, 0
-    if before:
-        note(f"going on after {before:,} of {ready.images.count:,} rows in {folder}")
-    for embedded in ready.rows(before):
-        parts.append(embedded)
-    parts.flush()
-    return parts, before
+def _folder(path: Path) -> Path:
+    return path.with_name(f"{path.name}.parts")
+
+
+def _whole(ready: EncodingPass, parts: Parts, path: Path, cache: Path | None, new: bool) -> int:
+    """Write the file from its parts, and remove them."""
+    dim = int(next(iter(parts.pieces.values())).shape[1])
+    if new:
+        keep_rows(cache, ready.key, parts.blocks(_ROWS), parts.count, dim)
+    parts.folder.mkdir(parents=True, exist_ok=True)
+    _write(ready, parts, path)
+    parts.remove()
+    return dim
 
 
 def _write(ready: EncodingPass, parts: Parts, path: Path) -> None:
@@ -133,7 +131,7 @@ def _write(ready: EncodingPass, parts: Parts, path: Path) -> None:
 
 
 def _write_mapped(parts: Parts, path: Path, count: int) -> None:
-    shape = (count, parts.pieces[0].shape[1])
+    shape = (count, next(iter(parts.pieces.values())).shape[1])
     mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     start = 0
     for unit in _unit_blocks(parts):

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nemd_toolkit import ranks, stages
 from nemd_toolkit.checkpoints import (
     STATE_DICT,
     Checkpoint,
@@ -18,6 +19,7 @@ from nemd_toolkit.checkpoints import (
     read_content,
 )
 from nemd_toolkit.embedding_cache import cache_folder, cached_rows, keep_rows, pass_key
+from nemd_toolkit.embedding_run import embedded_rows
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.encoder_choice import Chosen, Encoder, choose_encoder
 from nemd_toolkit.encoding_pass import (
@@ -99,12 +101,15 @@ def embed(
 
 
 def embed_pass(ready: EncodingPass, cache: Path | str | None = None) -> Embeddings:
-    """Do what `prepare_pass` prepared. Raises as `embed`."""
-    folder = cache_folder(cache)
-    rows = cached_rows(folder, ready.key, ready.images.count)
-    if rows is None:
-        rows = _all_rows(ready)
-        keep_rows(folder, ready.key, [rows], *rows.shape)
+    """Do what `prepare_pass` prepared. Raises as `embed`.
+
+    Inside `stages.keeping` a run that was killed goes on where it stopped.
+    """
+    folder, place = cache_folder(cache), stages.folder()
+    if place is not None and (ready.key is not None or ranks.workers() > 1):
+        rows = embedded_rows(ready, place, folder)
+    else:
+        rows = _cached_or_new(ready, folder)
     images = ready.images
     return Embeddings(rows, labels=images.labels, ids=images.ids, notes=ready.notes)
 
@@ -286,6 +291,14 @@ def _decoded(
 
 def _as_it_is(pixels: Tensor) -> Tensor:
     return pixels
+
+
+def _cached_or_new(ready: EncodingPass, folder: Path | None) -> Tensor:
+    rows = cached_rows(folder, ready.key, ready.images.count)
+    if rows is None:
+        rows = _all_rows(ready)
+        keep_rows(folder, ready.key, [rows], *rows.shape)
+    return rows
 
 
 def _all_rows(ready: EncodingPass) -> Tensor:

@@ -68,17 +68,18 @@ class EncodingPass:
         plain = loaded.complete and loaded.matched and not loaded.ignored
         return (f"embedded: {self.described}", *(() if plain else (loaded.sentence(),)))
 
-    def rows(self, first: int = 0) -> Iterator[Float[Tensor, "b d"]]:
-        """Embed from image `first` on, a multiple of the batch; float32 on the CPU, in order.
+    def rows(self, first: int = 0, stop: int | None = None) -> Iterator[Float[Tensor, "b d"]]:
+        """Embed from image `first`, a multiple of the batch, to `stop`; float32, CPU, in order.
 
         The next batch is on its way to the device while the last comes back from there. Raises
         InputError for a transform that gives another shape; for pictures that cannot be decoded,
         DamagedPictures with all of them, after looking at the rest.
         """
-        batches = list(torch.arange(first, self.images.count).split(self.batch))
+        stop = self.images.count if stop is None else stop
+        batches = list(torch.arange(first, stop).split(self.batch))
         last: Tensor | None = None
         taken = 0
-        with bar("embedding", self.images.count, first) as advance:
+        with bar("embedding", stop, first) as advance:
             try:
                 for seen in prefetched(self._seen, batches, self.workers):
                     embedded = self._embedded(seen)

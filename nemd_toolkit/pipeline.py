@@ -1,5 +1,6 @@
 """The whole way: source → embeddings → prototypes → measures → findings → analysis."""
 
+import hashlib
 import platform
 import shlex
 import time
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nemd_toolkit import stages
 from nemd_toolkit.encoder_choice import Encoder
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.findings import (
@@ -92,8 +94,7 @@ def analyze(
     >>> analyze(equal).verdict.codes[0]
     'NEMD001'
     """
-    start = time.perf_counter()
-    limits = thresholds or Thresholds()
+    start, limits = time.perf_counter(), thresholds or Thresholds()
     require_map(neighbour_map)
     ignored, reference = parse_codes(ignore, "ignore"), _reference(baseline, limits)
     opened = open_source(
@@ -108,14 +109,15 @@ def analyze(
         branch=branch,
         encoder=encoder,
     )
+    stages.identify(lambda: _identity(opened, seed))
     clusterings = _prototypes(opened, prototypes, seed)
     _require_comparable(reference, opened, clusterings)
     measures = measure(opened.embeddings, clusterings, seed=seed, log=opened.log, head=opened.head)
     findings = ignore_codes(_judged(measures, limits, reference), ignored)
     against = reference[0] if reference else None
     exemplars, unread = _exemplars(opened, measures)
-    options = {"--layout": layout, "--encoder": _word(encoder), "--map": neighbour_map}
-    options |= {"--ignore": ",".join(ignored), "--baseline": against.file if against else None}
+    judging = {"--ignore": ",".join(ignored), "--baseline": against.file if against else None}
+    options = {"--layout": layout, "--encoder": _word(encoder), "--map": neighbour_map} | judging
     return Analysis(
         measures=measures,
         findings=findings,
@@ -171,6 +173,14 @@ def parse_prototypes(text: str | None) -> tuple[Prototyping, ...] | None:
 def versions() -> dict[str, str]:
     """Versions of what the numbers rest on."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def _identity(opened: Opened, seed: int) -> dict[str, str]:
+    """All that finished stages rest on beside their own arguments."""
+    vectors = opened.embeddings.vectors
+    source = opened.sha256 or hashlib.sha256(vectors.numpy().data).hexdigest()
+    chosen = (opened.layer, opened.branch, opened.encoder, opened.data, stages.fingerprint(vectors))
+    return {"source": source, "chosen": repr(chosen), "seed": str(seed), **versions()}
 
 
 def _word(encoder: Encoder | None) -> str | None:

@@ -1,13 +1,16 @@
 """From what a user points at (a checkpoint, embeddings, an array) to embeddings to analyse."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nemd_toolkit import ranks
 from nemd_toolkit.checkpoints import (
     STATE_DICT,
     Checkpoint,
@@ -155,6 +158,8 @@ def open_source(
         return opened
     named = isinstance(labels, (str, Path))
     values = read_labels(labels) if isinstance(labels, (str, Path)) else labels
+    if ranks.workers() > 1:
+        ranks.alike({"labels": hashlib.sha256(repr(list(values)).encode()).hexdigest()})
     return replace(
         opened,
         embeddings=opened.embeddings.with_labels(values),
@@ -169,9 +174,9 @@ def _open_file(path: Path, options: _Embedding) -> Opened:
         layout = f"embeddings ({len(files):,} shards, {files[0].suffix[1:].lower()})"
         return _given(load_embeddings(path), str(path), sha256(path, files), layout)
     if path.suffix.lower() in _TABLES and not path.is_dir():
-        embeddings = load_embeddings(path)
+        embeddings = ranks.together(str(path), lambda: load_embeddings(path))
     else:
-        content = read_content(path)
+        content = ranks.together(str(path), lambda: read_content(path))
         if embedding_columns(content) is None:
             checkpoint = checkpoint_for(content, options.layout, options.encoder)
             return _open_checkpoint(checkpoint, options)
@@ -181,6 +186,7 @@ def _open_file(path: Path, options: _Embedding) -> Opened:
 
 
 def _given(embeddings: Embeddings, name: str, digest: str | None, layout: str) -> Opened:
+    ranks.alike({name: digest})
     return Opened(
         embeddings=embeddings,
         checkpoint=None,
@@ -197,19 +203,11 @@ def _given(embeddings: Embeddings, name: str, digest: str | None, layout: str) -
 def _open_checkpoint(checkpoint: Checkpoint, options: _Embedding) -> Opened:
     data, split = options.data, options.split
     if data is None:
-        known = f" (it was trained on {checkpoint.data})" if checkpoint.data else ""
-        own = any(branch.prototypes for branch in checkpoint.branches.values())
-        alone = (
-            f"; without images, nemd inspect {checkpoint.path} shows whether the vectors of its "
-            "own prototypes repeat one another or collapse, and no more than that"
-        )
-        raise InputError(
-            f"{checkpoint.path}: expected images to embed with this checkpoint{known}, got none; "
-            f"add for instance --data digits or --data folder:DIR{alone if own else ''}"
-        )
+        raise _without_images(checkpoint)
     layer = options.layer or _default_layer(checkpoint, options)
     # float32: an analysis looks for collapse down to the level of rounding
-    ready = prepare_pass(
+    prepare = partial(
+        prepare_pass,
         checkpoint,
         data,
         layer,
@@ -220,6 +218,8 @@ def _open_checkpoint(checkpoint: Checkpoint, options: _Embedding) -> Opened:
         device=options.device,
         precision="float32",
     )
+    ready = ranks.together("images and encoder", prepare)
+    ranks.alike({str(checkpoint.path): checkpoint.sha256, data: repr(ready.key)})
     return Opened(
         embeddings=embed_pass(ready, options.cache),
         checkpoint=checkpoint,
@@ -233,6 +233,19 @@ def _open_checkpoint(checkpoint: Checkpoint, options: _Embedding) -> Opened:
         branch=ready.branch,
         encoder=ready.encoder,
         images=ready.images,
+    )
+
+
+def _without_images(checkpoint: Checkpoint) -> InputError:
+    known = f" (it was trained on {checkpoint.data})" if checkpoint.data else ""
+    own = any(branch.prototypes for branch in checkpoint.branches.values())
+    alone = (
+        f"; without images, nemd inspect {checkpoint.path} shows whether the vectors of its "
+        "own prototypes repeat one another or collapse, and no more than that"
+    )
+    return InputError(
+        f"{checkpoint.path}: expected images to embed with this checkpoint{known}, got none; "
+        f"add for instance --data digits or --data folder:DIR{alone if own else ''}"
     )
 
 

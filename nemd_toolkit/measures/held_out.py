@@ -17,12 +17,11 @@ from nemd_toolkit.clustering import kmeans, rows_to_fit
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.prototypes import Prototypes, nearest_directions
-from nemd_toolkit.scratch import block_rows, rows_at
+from nemd_toolkit.scratch import rows_at
 from nemd_toolkit.sphere import mean_directions
 
 __all__ = ["Members", "TooFewSamples", "cross_fitted", "members_of"]
 
-_ENTRIES = 16_777_216  # cosines at a time
 _STRIDE = 104_729  # between the seeds of splits; any will do
 
 
@@ -110,11 +109,7 @@ def _thinned(rows: Tensor, seed: int) -> Tensor:
 
 def _held_out(points: Tensor, own: Tensor, other: Tensor, k: int, most: int, seed: int) -> Members:
     centroids = kmeans(_sample(points, own, most, seed), k, seed=seed, most_rows=most).centroids
-    # rows at a time: 64 MB of cosines, and no more rows than those of a block
-    step = min(block_rows(points.shape[1]), max(1, _ENTRIES // k))
-    assignment = torch.cat(
-        [nearest_directions(rows_at(points, some), centroids) for some in other.split(step)]
-    )
+    assignment = nearest_directions(points, centroids, other)
     order = assignment.argsort(stable=True)
     sizes = torch.bincount(assignment, minlength=k).tolist()
     return Members(points=points, rows=tuple(other[order].split(sizes)))

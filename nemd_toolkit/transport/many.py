@@ -1,6 +1,7 @@
 """Wasserstein-1 between clouds of points with uniform weights: one pair, or many."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -8,14 +9,18 @@ from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from nemd_toolkit import ranks
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.progress import bar
-from nemd_toolkit.transport.clouds import as_cloud, pack
+from nemd_toolkit.stages import fingerprint, kept
+from nemd_toolkit.transport.clouds import Packed, as_cloud, pack
 from nemd_toolkit.transport.device import solve_on_device
 from nemd_toolkit.transport.host import solve_on_host
 from nemd_toolkit.transport.results import Pairs, Transport
 
 __all__ = ["pairwise_wasserstein1", "wasserstein1"]
+
+_DEALS = 16  # runs of pairs for each process: what one takes longer is soon made up for
 
 
 def wasserstein1(x: ArrayLike | Tensor, y: ArrayLike | Tensor) -> Transport:
@@ -93,17 +98,49 @@ def _solve(
     if not len(pairs):
         return np.empty(0), np.empty(0)
     packed = pack(clouds, names)
-    with bar("transport", len(pairs)) as advance:
-        if device is None:
-            lower, upper = solve_on_host(packed, pairs, rtol, advance)
-        else:
-            lower, upper = solve_on_device(device, packed, pairs, rtol, advance)
+    lower, upper = kept(
+        "transport",
+        lambda: (fingerprint(packed.points), *map(fingerprint, (packed.starts, pairs)), rtol),
+        lambda: _bounds(packed, pairs, rtol, device),
+        lambda bounds: bounds,
+        lambda arrays: (arrays[0], arrays[1]),
+    )
     with np.errstate(over="ignore"):
         lower, upper = np.ldexp(lower, packed.exponent), np.ldexp(upper, packed.exponent)
     if not np.isfinite(upper).all():
         far = packed.name(*pairs[int(np.argmin(np.isfinite(upper)))].tolist())
         raise InputError(f"{far}: expected finite distances, got points too far apart; rescale")
     return lower, upper
+
+
+def _bounds(
+    packed: Packed, pairs: Int64[np.ndarray, "p 2"], rtol: float, device: torch.device | None
+) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]:
+    """Solve pairs, each process some: every pair is on its own, so that none depends on others."""
+    own = _own(packed, pairs)
+    with bar("transport", len(own)) as advance:
+        if device is None:
+            solve = partial(solve_on_host, packed, pairs[own], rtol, advance)
+        else:
+            solve = partial(solve_on_device, device, packed, pairs[own], rtol, advance)
+        found = ranks.together("transport", solve)
+    if len(own) == len(pairs):
+        return found
+    order = ranks.gathered(torch.from_numpy(own)).numpy()
+    bounds = np.empty((2, len(pairs)))
+    for place, values in enumerate(found):
+        bounds[place, order] = ranks.gathered(torch.from_numpy(values)).numpy()
+    return bounds[0], bounds[1]
+
+
+def _own(packed: Packed, pairs: Int64[np.ndarray, "p 2"]) -> Int64[np.ndarray, " o"]:
+    """Places of the pairs that are this process's: runs of about equal work, dealt out in turn."""
+    if ranks.workers() == 1:
+        return np.arange(len(pairs))
+    work = np.cumsum(packed.sizes[pairs].prod(axis=1))
+    runs = (work - 1) * _DEALS * ranks.workers() // int(work[-1])
+    own: Int64[np.ndarray, " o"] = np.flatnonzero(runs % ranks.workers() == ranks.rank())
+    return own
 
 
 def _gpu(clouds: Sequence[ArrayLike | Tensor]) -> torch.device | None:
