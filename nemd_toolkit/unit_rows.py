@@ -122,9 +122,10 @@ def _fill(part: Part, vectors: Float[Tensor, "m d"], lengths: Float[Tensor, " m"
         stop = start + len(block)
         if stop > part.count or block.shape[1] != vectors.shape[1]:
             raise _other_rows(part, vectors.shape[1], (stop, block.shape[1]))
-        infinite.add(~block.isfinite().all(dim=1))
-        zero.add(block.abs().amax(dim=1) == 0)
-        unit, lengths[start:stop] = unit_and_length(block)
+        largest = block.abs().amax(dim=1)  # of a row with NaN it is NaN
+        infinite.add(~largest.isfinite())
+        zero.add(largest == 0)
+        unit, lengths[start:stop] = unit_and_length(block, largest)
         vectors[start:stop] = unit
         release(vectors[start:stop])
         start = stop
