@@ -92,7 +92,7 @@ def scratch_size(rows: Tensor) -> int:
 
 
 def block_rows(dim: int) -> int:
-    """Rows of a block: 65,536, fewer above d = 128; a multiple of 16, see `null.normal_blocks`.
+    """Rows of a block: 65,536, fewer above d = 128; a multiple of 16, as null.py asks.
 
     >>> block_rows(64), block_rows(2048)
     (65536, 4096)

@@ -82,13 +82,11 @@ def plain_blocks(rows: Tensor | NDArray[Any]) -> Iterator[Float[Tensor, "b d"]]:
     [torch.float32]
     """
     step = block_rows(rows.shape[1])
-    if isinstance(rows, np.ndarray) and rows.dtype.isnative:
-        rows = mapped_rows(rows)
-    for start in range(0, len(rows), step):
-        some = rows[start : start + step]
-        if isinstance(some, np.ndarray):
-            some = torch.as_tensor(some.astype(some.dtype.newbyteorder("=")))
-        block = some.detach().cpu()
+    swapped = isinstance(rows, np.ndarray) and not rows.dtype.isnative
+    if isinstance(rows, np.ndarray):
+        rows = mapped_rows(rows.view(rows.dtype.newbyteorder("=")))
+    for some in rows.split(step):
+        block = torch.from_numpy(some.numpy().byteswap()) if swapped else some.detach().cpu()
         yield block if block.dtype in (torch.float32, torch.float64) else block.float()
         release(some)
 
