@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from nemd_toolkit.errors import InputError
 
@@ -49,8 +49,8 @@ def within_memory(function: Callable[_Arguments, _Result]) -> Callable[_Argument
 
     @wraps(function)
     def limited(*args: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
-        size = options.get("memory")
-        with memory_limit(size if isinstance(size, int | str) else None):
+        size: Any = options.get("memory")
+        with memory_limit(size):
             return function(*args, **options)
 
     return limited
@@ -95,13 +95,16 @@ def in_words(size: float | int) -> str:
     return f"{size / unit:,.1f}".removesuffix(".0") + f" {name}"
 
 
-def _parsed(size: int | str) -> int:
+def _parsed(size: object) -> int:
     found = _SIZE.fullmatch(size.strip().upper()) if isinstance(size, str) else None
-    if isinstance(size, str) and found is None:
+    if found is not None:
+        wanted = int(float(found[1]) * _UNITS[found[2]])
+    elif isinstance(size, int):
+        wanted = size
+    else:
         raise InputError(
-            f"memory: expected a size such as 4GB or 500MB, got {size!r}; write number and unit"
+            f"memory: expected a size such as 4GB or 1500MB, got {size!r}; write number and unit"
         )
-    wanted = int(float(found[1]) * _UNITS[found[2]]) if found else int(size)
     if wanted < FIXED:
         raise InputError(
             f"memory: expected at least {in_words(FIXED)}, which the libraries themselves take, "

@@ -34,7 +34,8 @@ __all__ = [
 ]
 
 _ROWS, _ENTRIES = 65_536, 8_388_608  # of a block at most: 64 MB in float64
-_GATHERED = 4_096  # rows at a time: a page fault maps 64 kB
+_GATHERED, _SPAN = 4_096, 1 << 27  # rows at a time, from so many bytes of the file;
+_SCATTERED = 128  # of more: each row can map 2 MB, all that the system reads and keeps together
 _PAGE = mmap.PAGESIZE
 _ZEROS = 1 << 24
 # by the address of the first number
@@ -91,7 +92,7 @@ def scratch_size(rows: Tensor) -> int:
 
 
 def block_rows(dim: int) -> int:
-    """Rows of a block: 65,536, fewer above d = 128; a multiple of 16, see `null.normal_blocks`.
+    """Rows of a block: 65,536, fewer above d = 128; a multiple of 16, as null.py asks.
 
     >>> block_rows(64), block_rows(2048)
     (65536, 4096)
@@ -121,8 +122,11 @@ def rows_at(rows: Float[Tensor, "n d"], places: Int[Tensor, "*m"]) -> Float[Tens
     wanted = places.flatten()
     found = rows.new_empty(len(wanted), rows.shape[1])
     for some, out in zip(wanted.split(_GATHERED), found.split(_GATHERED), strict=True):
-        torch.index_select(rows, 0, some, out=out)
-        release(rows)
+        span = 4 * rows.shape[1] * int(some.max() - some.min()) if len(some) else 0
+        step = _GATHERED if span <= _SPAN else _SCATTERED
+        for few, into in zip(some.split(step), out.split(step), strict=True):
+            torch.index_select(rows, 0, few, out=into)
+            release(rows)
     return found.view(*places.shape, rows.shape[1])
 
 

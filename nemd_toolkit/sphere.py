@@ -67,26 +67,29 @@ def to_sphere(points: Float[Tensor, "n d"], *, name: str = "points") -> Float[Te
     tensor([[0.6000, 0.8000]])
     """
     require_finite(points, name=name)
-    zero = points.abs().amax(dim=1) == 0
+    largest = points.abs().amax(dim=1)
+    zero = largest == 0
     if bool(zero.any()):
         raise without_direction(name, int(zero.sum()), len(points), int(zero.nonzero()[0]))
-    parts = points.split(block_rows(points.shape[1]))
-    return torch.cat([unit_and_length(part)[0] for part in parts])
+    step = block_rows(points.shape[1])
+    parts = zip(points.split(step), largest.split(step), strict=True)
+    return torch.cat([unit_and_length(*part)[0] for part in parts])
 
 
 def unit_and_length(
-    points: Float[Tensor, "n d"],
+    points: Float[Tensor, "n d"], largest: Float[Tensor, " n"]
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"]]:
     """Scale finite rows that are not 0 to unit length, and give their lengths in float64.
 
-    >>> unit_and_length(torch.tensor([[3.0, 4.0]]))
+    largest: the greatest absolute coordinate of each.
+
+    >>> unit_and_length(torch.tensor([[3.0, 4.0]]), torch.tensor([4.0]))
     (tensor([[0.6000, 0.8000]]), tensor([5.], dtype=torch.float64))
     """
-    wide = points.double()
-    largest = wide.abs().amax(dim=1)  # so that no square overflows or vanishes
-    wide = wide / largest[:, None]
+    scale = largest.double()
+    wide = points.double() / scale[:, None]  # so that no square overflows or vanishes
     lengths = wide.norm(dim=1)
-    return (wide / lengths[:, None]).to(points.dtype), largest * lengths
+    return (wide / lengths[:, None]).to(points.dtype), scale * lengths
 
 
 def chord(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:

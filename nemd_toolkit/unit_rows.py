@@ -82,13 +82,11 @@ def plain_blocks(rows: Tensor | NDArray[Any]) -> Iterator[Float[Tensor, "b d"]]:
     [torch.float32]
     """
     step = block_rows(rows.shape[1])
-    if isinstance(rows, np.ndarray) and rows.dtype.isnative:
-        rows = mapped_rows(rows)
-    for start in range(0, len(rows), step):
-        some = rows[start : start + step]
-        if isinstance(some, np.ndarray):
-            some = torch.as_tensor(some.astype(some.dtype.newbyteorder("=")))
-        block = some.detach().cpu()
+    swapped = isinstance(rows, np.ndarray) and not rows.dtype.isnative
+    if isinstance(rows, np.ndarray):
+        rows = mapped_rows(rows.view(rows.dtype.newbyteorder("=")))
+    for some in rows.split(step):
+        block = torch.from_numpy(some.numpy().byteswap()) if swapped else some.detach().cpu()
         yield block if block.dtype in (torch.float32, torch.float64) else block.float()
         release(some)
 
@@ -122,9 +120,10 @@ def _fill(part: Part, vectors: Float[Tensor, "m d"], lengths: Float[Tensor, " m"
         stop = start + len(block)
         if stop > part.count or block.shape[1] != vectors.shape[1]:
             raise _other_rows(part, vectors.shape[1], (stop, block.shape[1]))
-        infinite.add(~block.isfinite().all(dim=1))
-        zero.add(block.abs().amax(dim=1) == 0)
-        unit, lengths[start:stop] = unit_and_length(block)
+        largest = block.abs().amax(dim=1)  # of a row with NaN it is NaN
+        infinite.add(~largest.isfinite())
+        zero.add(largest == 0)
+        unit, lengths[start:stop] = unit_and_length(block, largest)
         vectors[start:stop] = unit
         release(vectors[start:stop])
         start = stop

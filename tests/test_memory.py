@@ -99,14 +99,16 @@ def test_matrices_beyond_the_limit_lie_in_a_file_that_goes_with_them(tmp_path, m
 
 
 def test_rows_are_gathered_and_walked_over_alike_in_memory_and_from_a_file(monkeypatch):
-    monkeypatch.setattr(scratch, "_GATHERED", 7)
+    monkeypatch.setattr(scratch, "_GATHERED", 70)
+    monkeypatch.setattr(scratch, "_SCATTERED", 7)
+    monkeypatch.setattr(scratch, "_SPAN", 4 * 24 * 2_900)
     x = torch.randn(3_000, 24, generator=torch.Generator().manual_seed(0))
     with memory_limit(LEAST_AND_LITTLE + 3_000 * memory.PER_ROW):
         held = empty_rows(*x.shape)
     assert scratch_size(held)
     held.copy_(x)
     places = torch.randperm(3_000, generator=torch.Generator().manual_seed(1))[:210]
-    for some in (places, places.view(7, 30), places[:0]):
+    for some in (places, places.view(7, 30), places[:0], places.sort().values):
         assert torch.equal(rows_at(held, some), x[some])
     assert torch.equal(torch.cat(list(blocks(held, 999))), x)
     assert torch.equal(torch.cat(list(blocks(held))), x)

@@ -211,7 +211,7 @@ def test_no_reader_holds_more_than_a_block(files, monkeypatch, form):
     monkeypatch.setattr(scratch, "_ROWS", 160)
     monkeypatch.setattr(
         "nemd_toolkit.unit_rows.unit_and_length",
-        lambda block: sizes.append(len(block)) or unit_and_length(block),
+        lambda block, largest: sizes.append(len(block)) or unit_and_length(block, largest),
     )
     load_embeddings(files / form)
     assert max(sizes) <= 160
