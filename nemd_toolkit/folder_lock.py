@@ -18,8 +18,9 @@ _NAME = ".lock"
 def alone_in(folder: Path) -> Iterator[None]:
     """Hold the folder for this process. Without flock nothing is held.
 
-    It is made where it is missing, and removed again where nothing is in it then. Raises InputError where another process holds it, on this machine or on one that shares the
-    folder, and OSError where it cannot be written to.
+    It is made where it is missing, and removed again where nothing is in it then. Raises InputError
+    where another process holds it, on this machine or on one that shares the folder, and OSError
+    where it cannot be written to.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "new"
