@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nemd_toolkit import stages
+from nemd_toolkit import ranks, stages
 from nemd_toolkit.encoder_choice import Encoder
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.findings import (
@@ -119,7 +119,9 @@ def analyze(
         verdict=decide(findings, baseline=against.state if against else None),
         baseline=against,
         exemplars=exemplars,
-        neighbour_map=place_neighbours(measures, neighbour_map, seed=seed),
+        neighbour_map=ranks.first(
+            "the map", lambda: place_neighbours(measures, neighbour_map, seed=seed)
+        ),
         provenance=_provenance(
             opened,
             command=_command(opened, clusterings, seed, split, device, options),

@@ -134,6 +134,26 @@ def test_a_process_that_stands_still_ends_the_others(digits, tmp_path):
     assert "one of them was lost" in running.said("err", 0)
 
 
+def test_a_signal_to_stop_is_said_once(digits, tmp_path):
+    running = Started(2, command("analyze", digits, *OPTIONS, "--out", tmp_path / "r"), tmp_path)
+    wait_for(lambda: stage_files(tmp_path / "r"), running)
+    running.kill(1, signal.SIGTERM)
+    assert running.wait(60) == [2, 128 + signal.SIGTERM]
+    said = running.said("err", 0) + running.said("err", 1)
+    assert said.count("the same command continues where it stopped") == 1
+    assert said.count("\n") == 1
+
+
+def test_processes_with_other_options_end_with_one_sentence(digits, tmp_path):
+    def work(rank):
+        command("analyze", digits, "--seed", rank)(rank)
+
+    running = Started(2, work, tmp_path)
+    assert running.wait() == [2, 2]
+    assert "the same command in all, got another in process 1" in running.said("err", 0)
+    assert running.said("err", 1) == ""
+
+
 def test_processes_with_different_data_end_with_one_sentence(tmp_path):
     for rank in range(2):
         (tmp_path / str(rank)).mkdir()
