@@ -218,7 +218,8 @@ def test_torchrun_starts_anew_after_a_kill_and_goes_on(digits, whole, tmp_path):
             continue
         if b"RANK=1" in environment and bytes(program) in words:
             os.kill(int(folder.name), signal.SIGKILL)
+            break  # torchrun starts the next at once
     said = running.communicate(timeout=100)
-    assert running.returncode == 0, said
+    assert running.returncode == 0, said[1][:3000]
     assert "going on from the finished stages" in said[1]
     assert numbers(out) == whole
