@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nemd_toolkit import stages
+from nemd_toolkit import ranks, stages
 from nemd_toolkit.encoder_choice import Encoder
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.findings import (
@@ -40,7 +40,12 @@ from nemd_toolkit.report.baseline_file import numbers_of, read_baseline, require
 from nemd_toolkit.report.comparability import Setting
 from nemd_toolkit.report.exemplars import Exemplars, find_exemplars
 from nemd_toolkit.report.gallery import chosen_clustering
-from nemd_toolkit.report.neighbour_map import MapKind, place_neighbours, require_map
+from nemd_toolkit.report.neighbour_map import (
+    MapKind,
+    NeighbourMap,
+    place_neighbours,
+    require_map,
+)
 from nemd_toolkit.scratch import scratch_size
 from nemd_toolkit.sources import Opened, open_source
 
@@ -124,7 +129,7 @@ def analyze(
         verdict=decide(findings, baseline=against.state if against else None),
         baseline=against,
         exemplars=exemplars,
-        neighbour_map=place_neighbours(measures, neighbour_map, seed=seed),
+        neighbour_map=_map(measures, neighbour_map, seed),
         provenance=_provenance(
             opened,
             command=_command(opened, clusterings, seed, split, device, options),
@@ -134,6 +139,10 @@ def analyze(
             start=start,
         ),
     )
+
+
+def _map(measures: Measures, kind: MapKind | None, seed: int) -> NeighbourMap | None:
+    return ranks.first("the map", lambda: place_neighbours(measures, kind, seed=seed))
 
 
 def _exemplars(opened: Opened, measures: Measures) -> tuple[tuple[Exemplars, ...], tuple[str, ...]]:

@@ -7,12 +7,15 @@ process says every few seconds that it lives, in torchrun's store, and looks whe
 
 import math
 import os
+import select
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from importlib.metadata import version
 
 import torch
 import torch.distributed as dist
@@ -36,6 +39,15 @@ class Lost(NemdError):
     def __init__(self, advice: str) -> None:
         super().__init__(
             f"processes: expected all {started()} to go on, but one of them was lost; {advice}"
+        )
+
+
+class _Stopped(NemdError):
+    """SIGTERM came."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"processes: stopped by a signal, as torchrun gives it where one was lost; {_ADVICE}"
         )
 
 
@@ -83,6 +95,7 @@ def joined() -> Iterator[None]:
     board = _Board()
     try:
         with board, process_group("gloo", _AGES, _ADVICE), ranks.sharing():
+            ranks.alike({"command": repr(sys.argv[1:]), "versions": repr(_versions())})
             try:
                 yield
             except SystemExit:  # how the command line ends
@@ -90,19 +103,33 @@ def joined() -> Iterator[None]:
                 raise
             ranks.together("the end", lambda: None)
     except Exception as error:
-        if not isinstance(error, NemdError) or not board.said_by_another(error):
+        if isinstance(error, NemdError) and board.said_by_another(error):
+            _say_nothing()
+        else:
             sys.stdout, sys.stderr = board.shown
         raise
 
 
+def _say_nothing() -> None:
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  (to the end)
+
+
+def _versions() -> list[str]:
+    return [version(package) for package in ("nemd-toolkit", "torch", "numpy")]
+
+
 class _Board:
-    """Who speaks: signs of life, and last words, in torchrun's store."""
+    """Who speaks: signs of life, and last words, in torchrun's store.
+
+    Where one process is lost torchrun stops the others of its machine by SIGTERM. The thread that
+    says that this one lives sees the signal, whatever the main thread is waiting for.
+    """
 
     def __init__(self) -> None:
         self.shown = sys.stdout, sys.stderr
         self._rank, self._over = int(os.environ["RANK"]), threading.Event()
         if self._rank:
-            sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  (to the end)
+            _say_nothing()
         # a connection of its own: the group's may be busy waiting
         self._store = dist.TCPStore(  # type: ignore[attr-defined]  # missing in its __all__
             os.environ["MASTER_ADDR"],
@@ -112,19 +139,26 @@ class _Board:
         )
         self._attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         self._thread = threading.Thread(target=self._watch, name="signs of life", daemon=True)
+        self._seen, self._signals = os.pipe()  # numbers of the signals that came
+        os.set_blocking(self._signals, False)
 
     def __enter__(self) -> "_Board":
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.set_wakeup_fd(self._signals, warn_on_full_buffer=False)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.write(self._signals, b"\0")
         self._thread.join(_BEAT)
 
     def said_by_another(self, error: NemdError) -> bool:
         """Whether another process says the same: the first, or of a loss whoever is quicker."""
         with suppress(RuntimeError):  # the store may be gone
-            if isinstance(error, Lost):
+            if isinstance(error, (Lost, _Stopped)):
                 return self._count("lost", 1) > 1
             if self._rank == 0:
                 self._store.set(self._key("said"), str(error))
@@ -138,7 +172,12 @@ class _Board:
         """Say that this process lives, and look at the next; end this one where that is lost."""
         other = (self._rank + 1) % started()
         seen, since = 0, time.monotonic()
-        while not self._over.wait(_BEAT):
+        while True:
+            came, _, _ = select.select([self._seen], [], [], _BEAT)
+            if self._over.is_set():
+                return
+            if came and signal.SIGTERM in os.read(self._seen, 64):
+                self._leave(_Stopped(), 128 + signal.SIGTERM)
             try:
                 self._count(f"beat {self._rank}", 1)
                 beats = self._count(f"beat {other}", 0)
@@ -147,17 +186,14 @@ class _Board:
             if beats != seen:
                 seen, since = beats, time.monotonic()
             elif time.monotonic() - since > (_STILL if seen else _BEGIN):
-                self._leave()
+                self._leave(Lost(_ADVICE), _WRONG)
 
-    def _leave(self) -> None:
+    def _leave(self, error: NemdError, code: int) -> None:
         """End this process, whatever its main thread is waiting for."""
-        error = Lost(_ADVICE)
-        if self._over.is_set():
-            return
         if not self.said_by_another(error):
             self.shown[1].write(f"nemd: {error}\n")
             self.shown[1].flush()
-        os._exit(_WRONG)
+        os._exit(code)
 
     def _count(self, name: str, more: int) -> int:
         return int(self._store.add(self._key(name), more))

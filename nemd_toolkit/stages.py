@@ -8,7 +8,7 @@ writes; a stage is taken from the disk where all of them can read it.
 
 import hashlib
 import json
-import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,7 +33,6 @@ Arrays = Sequence[NDArray[Any]]
 WORTH = 2.0  # seconds of work that are worth a file
 _ROWS = 4_096  # of an array that tell it from the others of one analysis
 _NAME = ".stages"
-_OURS = re.compile(r"\S+-[0-9a-f]{64}\.stage|[0-9a-f]{64}\.npy|\..*-.*\.(stage|npy)")
 
 
 class _Stages:
@@ -64,14 +63,9 @@ class _Stages:
         return found
 
     def clear(self) -> None:
-        """Remove what is ours."""
-        if not self.folder.is_dir():
-            return
-        for path in self.folder.iterdir():
-            if _OURS.fullmatch(path.name):
-                path.unlink()
-        if not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        """Remove the folder, which only we write to."""
+        if self.folder.is_dir():
+            shutil.rmtree(self.folder)
 
 
 _stages: ContextVar[_Stages | None] = ContextVar("nemd_stages", default=None)

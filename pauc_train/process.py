@@ -11,9 +11,11 @@ import torch
 import torch.distributed as dist
 
 from nemd_toolkit.errors import NemdError
+from nemd_toolkit.processes import process_group
 
 __all__ = ["Interrupted", "parallel", "reproducible", "stop_signal"]
 
+_ADVICE = "give the same command again to go on from the last checkpoint"
 _PATIENCE = timedelta(minutes=30)  # one process may cluster while the others wait
 
 
@@ -42,25 +44,15 @@ def reproducible(device: str, threads: int) -> Iterator[None]:
 def parallel(device: str) -> Iterator[None]:
     """Join the processes that torchrun started; nothing where it did not.
 
-    Raises NemdError when another process is lost.
+    Raises Lost when another process is.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
     if device.startswith("cuda"):
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
-    try:
+    with process_group("nccl" if device.startswith("cuda") else "gloo", _PATIENCE, _ADVICE):
         yield
-    except RuntimeError as error:  # torch has no type for it: DistError, or gloo's message
-        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
-            raise
-        raise NemdError(
-            f"processes: expected all {os.environ['WORLD_SIZE']} to go on, lost the connection to "
-            "one; give the same command again to go on from the last checkpoint"
-        ) from None
-    finally:
-        dist.destroy_process_group()
 
 
 @contextmanager

@@ -12,21 +12,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from nemd_toolkit.ranks import agreed, count, rank
+
 __all__ = ["add", "agreed", "count", "gather", "gather_shuffled", "mine", "rank", "share"]
-
-
-def count() -> int:
-    """Give the number of processes.
-
-    >>> count()
-    1
-    """
-    return dist.get_world_size() if _many() else 1
-
-
-def rank() -> int:
-    """Give this process's number, from 0."""
-    return dist.get_rank() if _many() else 0
 
 
 def share(rows: int) -> slice:
@@ -45,7 +33,7 @@ def gather(x: Tensor) -> Tensor:
     >>> gather(torch.eye(2)).shape
     torch.Size([2, 2])
     """
-    if not _many():
+    if count() == 1:
         return x
     gathered: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]
     return gathered
@@ -78,32 +66,15 @@ def add(x: Tensor) -> Tensor:
     >>> add(torch.ones(2))
     tensor([1., 1.])
     """
-    if not _many():
+    if count() == 1:
         return x
     added: Tensor = _Add.apply(x)  # type: ignore[no-untyped-call]
     return added
 
 
-def agreed(x: Tensor) -> Tensor:
-    """Give the first process's value to all: what each computed alike may differ by rounding.
-
-    >>> agreed(torch.ones(2))
-    tensor([1., 1.])
-    """
-    if not _many():
-        return x
-    shared = x.detach().clone(memory_format=torch.contiguous_format)
-    dist.broadcast(shared, src=0)
-    return shared
-
-
 def mine(x: Tensor) -> Tensor:
     """Give this process's rows of what `gather` gave."""
     return x[share(len(x))]
-
-
-def _many() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class _Gather(torch.autograd.Function):

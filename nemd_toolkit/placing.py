@@ -1,0 +1,182 @@
+"""Rows and the centroids nearest to them: in blocks, which processes and threads share.
+
+Sums of members are exact: entries are rounded to a grid on which no sum of so many is rounded. So
+they do not depend on an order, on threads, or on how many processes (`ranks`) share the rows. These
+are shared in whole blocks, which all cut alike. Rows may be mapped from a file: of those that
+centroids are fitted to, a process holds its own share, and of the others a block at a time.
+"""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nemd_toolkit import ranks
+from nemd_toolkit.exact_sums import Grid
+from nemd_toolkit.scratch import release, rows_at
+from nemd_toolkit.threads import one_thread
+
+__all__ = ["Placed", "Rows", "some_of"]
+
+_BLOCK = 16_777_216  # entries of one (rows, k) block: 64 MB in float32
+_CACHED = 1_048_576  # entries of a block that one core works on: 4 MB
+_PART, _LEAST_ROWS = 262_144, 32  # entries, rows at a time where k is of no matter: 1 MB
+_WORTH_SHARING = 2e8  # products of a step: some milliseconds, ten times what it takes to agree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Rows of this process with their nearest centroids, and sums over the rows of all."""
+
+    nearest: Int[Tensor, " m"]
+    squared: Float[Tensor, " m"]
+    sums: Float[Tensor, "k d"] | None  # of each centroid's members, float64, where asked for
+    sizes: Int[Tensor, " k"]
+    total: float  # of the squared distances
+    moved: int  # rows with another centroid than before
+
+
+class Rows:
+    """The rows to fit to or to assign, in blocks; of several processes each has a run of them."""
+
+    def __init__(self, points: Tensor, chosen: Tensor | None, k: int) -> None:
+        self._points, self._chosen, self._k = points, chosen, k
+        self.count = len(points) if chosen is None else len(chosen)
+        self._block = _rows_at_a_time(points, k)
+        blocks = -(-self.count // self._block)
+        worth = self.count * k * points.shape[1] >= _WORTH_SHARING and not points.is_cuda
+        self._shared = worth and ranks.workers() > 1
+        places = ranks.cuts(blocks) if self._shared else [0, blocks]
+        self._edges = [min(self.count, self._block * place) for place in places]
+        rank = ranks.rank() if self._shared else 0
+        self._start, stop = self._edges[rank : rank + 2]
+        self._own = self.at(slice(self._start, stop))
+
+    def at(self, places: slice | Tensor) -> Tensor:
+        """Give rows by their places among those to fit to: a view where that is possible."""
+        if self._chosen is None:
+            return self._points[places]
+        return rows_at(self._points, self._chosen[places].to(self._points.device))
+
+    def some(self, most: int, seed: int) -> Tensor:
+        """Draw so many rows, or give all as they come where there are no more."""
+        places = some_of(self.count, most, seed)
+        return self.at(slice(None) if places is None else places)
+
+    def grid(self, largest: float | None) -> Grid:
+        """Give a grid on which sums of the rows are exact; `largest`: entry, where it is known."""
+        if largest is None:
+            largest = max(
+                (float(part.abs().max()) for part in self._own.split(_LEAST_ROWS * 128)),
+                default=0.0,
+            )
+            if self._shared:
+                largest = float(ranks.gathered(torch.tensor([largest])).max())
+        return Grid.of(self.count, largest)
+
+    def agreed(self, x: Tensor) -> Tensor:
+        """Give the first process's to those that share the rows."""
+        return ranks.agreed(x) if self._shared else x
+
+    def all_of(self, own: Tensor) -> Tensor:
+        """Give the numbers of all rows where each process has those of its own, the same in all."""
+        if not self._shared:
+            return ranks.agreed(own) if ranks.workers() > 1 and not own.is_cuda else own
+        whole = own.new_empty(self.count)
+        whole[self._start : self._start + len(own)] = own
+        ranks.spread(whole, self._edges)
+        return whole
+
+    def place(
+        self, centroids: Tensor, grid: Grid | None = None, before: Placed | None = None
+    ) -> Placed:
+        """Find each row's nearest centroid; on a grid, with the sums of each centroid's rows."""
+        nearest, squared, sums = _nearest(self._own, centroids, self._block, grid)
+        moved = 0 if before is None else int((nearest != before.nearest).sum())
+        totals = torch.zeros(-(-self.count // self._block), dtype=torch.float64)
+        first = self._start // self._block  # sums of blocks are added in the order of the rows
+        if len(squared):
+            for place, block in enumerate(squared.split(self._block), first):
+                totals[place] = block.sum(dtype=torch.float64)
+        sizes = torch.bincount(nearest, minlength=self._k)
+        counted = torch.cat([sizes.cpu(), torch.tensor([moved])])
+        if self._shared:
+            ranks.added(totals)
+            ranks.added(counted)
+            if sums is not None:
+                ranks.added(sums)
+        return Placed(
+            nearest=nearest,
+            squared=squared,
+            sums=sums,
+            sizes=counted[:-1].to(nearest.device),
+            total=sum(totals.tolist()),
+            moved=int(counted[-1]),
+        )
+
+
+def _nearest(
+    points: Tensor, centroids: Tensor, rows: int, grid: Grid | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Index of, and squared distance to, the nearest centroid; the lowest index wins ties.
+
+    And the sums of the rows of each centroid. Threads of ours share the blocks, each with torch on
+    one thread: a block is too short for two. Its rows do not depend on the number of threads, and
+    sums are exact, so that the answer does not.
+    """
+    half = 0.5 * centroids.square().sum(1)
+    nearest = torch.empty(len(points), dtype=torch.long, device=points.device)
+    squared = points.new_empty(len(points))
+    sums = None if grid is None else torch.zeros_like(centroids, dtype=torch.float64)
+    blocks = list(zip(*(t.split(rows) for t in (points, nearest, squared)), strict=True))
+    each = max(_LEAST_ROWS, _PART // points.shape[1])
+    adding = threading.Lock()  # one sum for all threads: it may be as large as the rows
+
+    def take(some: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
+        scores = points.new_empty(min(rows, len(points)), len(centroids))  # one for all: memory
+        apart = points.new_empty(each, points.shape[1])
+        wide = torch.empty_like(apart, dtype=torch.float64)
+        for block, found, away in some:
+            own = scores[: len(block)]
+            torch.addmm(half, block, centroids.T, alpha=-1.0, out=own)
+            torch.argmin(own, 1, out=found)
+            for part, which, out in zip(
+                *(t.split(each) for t in (block, found, away)), strict=True
+            ):
+                # by differences: float32 |x|^2 + |c|^2 - 2xc is wrong by up to 1e-3 near a centroid
+                torch.index_select(centroids, 0, which, out=apart[: len(part)])
+                torch.sum(apart[: len(part)].sub_(part).square_(), 1, out=out)
+                if grid is not None and sums is not None:
+                    rounded = grid.rounded(part, wide[: len(part)])
+                    with adding:
+                        sums.index_add_(0, which, rounded)
+            release(block)
+
+    threads = 1 if points.is_cuda else min(torch.get_num_threads(), len(blocks))
+    if threads <= 1:
+        take(blocks)
+        return nearest, squared, sums
+    with one_thread(), ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(take, blocks[first::threads]) for first in range(threads)]:
+            done.result()
+    return nearest, squared, sums
+
+
+def _rows_at_a_time(points: Tensor, k: int) -> int:
+    """Give rows whose scores stay in the cache of a core, where there are not very many centroids.
+
+    With fewer than 512 rows a product spends its time on the centroids; on a GPU larger is faster.
+    """
+    most = max(1, _BLOCK // k)
+    return most if points.is_cuda else min(most, max(512, _CACHED // k))
+
+
+def some_of(count: int, most: int, seed: int) -> Int[Tensor, " m"] | None:
+    """Draw so many rows; None for all of them, where there are no more."""
+    if count <= most:
+        return None
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:most]
