@@ -39,7 +39,12 @@ from nemd_toolkit.report.baseline_file import numbers_of, read_baseline, require
 from nemd_toolkit.report.comparability import Setting
 from nemd_toolkit.report.exemplars import Exemplars, find_exemplars
 from nemd_toolkit.report.gallery import chosen_clustering
-from nemd_toolkit.report.neighbour_map import MapKind, place_neighbours, require_map
+from nemd_toolkit.report.neighbour_map import (
+    MapKind,
+    NeighbourMap,
+    place_neighbours,
+    require_map,
+)
 from nemd_toolkit.sources import Opened, open_source
 
 __all__ = ["Prototyping", "analyze", "parse_prototypes", "versions"]
@@ -104,7 +109,6 @@ def analyze(
         branch=branch,
         encoder=encoder,
     )
-    stages.identify(lambda: _identity(opened, seed))
     clusterings = _prototypes(opened, prototypes, seed)
     _require_comparable(reference, opened, clusterings)
     measures = measure(opened.embeddings, clusterings, seed=seed, log=opened.log, head=opened.head)
@@ -119,9 +123,7 @@ def analyze(
         verdict=decide(findings, baseline=against.state if against else None),
         baseline=against,
         exemplars=exemplars,
-        neighbour_map=ranks.first(
-            "the map", lambda: place_neighbours(measures, neighbour_map, seed=seed)
-        ),
+        neighbour_map=_map(measures, neighbour_map, seed),
         provenance=_provenance(
             opened,
             command=_command(opened, clusterings, seed, split, device, options),
@@ -141,6 +143,11 @@ def _exemplars(opened: Opened, measures: Measures) -> tuple[tuple[Exemplars, ...
         return find_exemplars(chosen_clustering(measures.clusterings), opened.images), ()
     except InputError as reason:  # embeddings may come from a cache, their images be gone
         return (), (f"no images are shown: {reason}",)
+
+
+def _map(measures: Measures, kind: MapKind | None, seed: int) -> NeighbourMap | None:
+    """Place neighbours, in the process that writes the report alone: it takes all cores."""
+    return ranks.first("the map", lambda: place_neighbours(measures, kind, seed=seed))
 
 
 def parse_prototypes(text: str | None) -> tuple[Prototyping, ...] | None:
@@ -253,6 +260,7 @@ def _prototypes(
     if wanted is not None and len(wanted) == 0:
         raise InputError("prototypes: expected at least one number, 'own' or 'labels', got none")
     choices = default_counts(len(opened.embeddings)) if wanted is None else wanted
+    stages.identify(lambda: _identity(opened, seed))  # from here on work is long
     found: list[Prototypes] = []
     with bar("finding prototypes", len(choices)) as advance:
         for choice in choices:

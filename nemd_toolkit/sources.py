@@ -24,6 +24,7 @@ from nemd_toolkit.embedding_files import embeddings_from, load_embeddings
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.encoder_choice import Encoder
 from nemd_toolkit.encoding import checkpoint_for, embed_pass, prepare_pass
+from nemd_toolkit.encoding_pass import EncodingPass
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.images import Images
 from nemd_toolkit.measures.neural_collapse import LinearHead
@@ -195,7 +196,7 @@ def _given(embeddings: Embeddings, name: str, digest: str | None, layout: str) -
 
 
 def _open_checkpoint(checkpoint: Checkpoint, options: _Embedding) -> Opened:
-    data, split = options.data, options.split
+    data = options.data
     if data is None:
         known = f" (it was trained on {checkpoint.data})" if checkpoint.data else ""
         own = any(branch.prototypes for branch in checkpoint.branches.values())
@@ -208,21 +209,7 @@ def _open_checkpoint(checkpoint: Checkpoint, options: _Embedding) -> Opened:
             f"add for instance --data digits or --data folder:DIR{alone if own else ''}"
         )
     layer = options.layer or _default_layer(checkpoint, options)
-    # float32: an analysis looks for collapse down to the level of rounding
-    prepare = partial(
-        prepare_pass,
-        checkpoint,
-        data,
-        layer,
-        split=split,
-        layout=options.layout,
-        branch=options.branch,
-        encoder=options.encoder,
-        device=options.device,
-        precision="float32",
-    )
-    ready = ranks.together("images and encoder", prepare)
-    ranks.alike({str(checkpoint.path): checkpoint.sha256, data: repr(ready.key)})
+    ready = _prepared(checkpoint, data, layer, options)
     return Opened(
         embeddings=embed_pass(ready, options.cache),
         checkpoint=checkpoint,
@@ -230,13 +217,33 @@ def _open_checkpoint(checkpoint: Checkpoint, options: _Embedding) -> Opened:
         sha256=checkpoint.sha256,
         layout=checkpoint.layout,
         layer=layer,
-        data=data if split == "train" else f"{data} ({split})",
+        data=data if options.split == "train" else f"{data} ({options.split})",
         spec=data,
         labels=None,
         branch=ready.branch,
         encoder=ready.encoder,
         images=ready.images,
     )
+
+
+def _prepared(checkpoint: Checkpoint, data: str, layer: str, options: _Embedding) -> EncodingPass:
+    """Prepare a pass that is the same in all processes."""
+    # float32: an analysis looks for collapse down to the level of rounding
+    prepare = partial(
+        prepare_pass,
+        checkpoint,
+        data,
+        layer,
+        split=options.split,
+        layout=options.layout,
+        branch=options.branch,
+        encoder=options.encoder,
+        device=options.device,
+        precision="float32",
+    )
+    ready: EncodingPass = ranks.together("images and encoder", prepare)
+    ranks.alike({str(checkpoint.path): checkpoint.sha256, data: repr(ready.key)})
+    return ready
 
 
 def _default_layer(checkpoint: Checkpoint, options: _Embedding) -> str:
