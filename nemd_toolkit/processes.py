@@ -37,8 +37,9 @@ class Lost(NemdError):
     """Another process ended or stands still."""
 
     def __init__(self, advice: str) -> None:
+        count = os.environ["WORLD_SIZE"]
         super().__init__(
-            f"processes: expected all {started()} to go on, but one of them was lost; {advice}"
+            f"processes: expected all {count} to go on, but one of them was lost; {advice}"
         )
 
 
@@ -57,7 +58,8 @@ def started() -> int:
     >>> started()
     1
     """
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    ours = "TORCHELASTIC_RUN_ID" in os.environ  # others set WORLD_SIZE for whatever runs there
+    return int(os.environ.get("WORLD_SIZE", "1")) if ours else 1
 
 
 @contextmanager
