@@ -300,16 +300,20 @@ def main() -> None:
 
 def _processes() -> AbstractContextManager[None]:
     """Join what torchrun started; one process does not load torch for it."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
+    if not _several():
         return nullcontext()
     from nemd_toolkit.processes import joined
 
     return joined()
 
 
+def _several() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+
+
 def _require_shared() -> None:
     command = next(iter(sys.argv[1:]), "nothing")
-    if os.environ.get("WORLD_SIZE", "1") != "1" and command not in _SHARED:
+    if _several() and command not in _SHARED:
         raise InputError(
             f"torchrun: expected {' or '.join(_SHARED)}, which several processes can share, got "
             f"{command}; run it without torchrun"

@@ -36,6 +36,7 @@ from nemd_toolkit.image_transforms import (
     layout_transform,
 )
 from nemd_toolkit.images import Images, open_images
+from nemd_toolkit.scratch import empty_rows
 
 __all__ = ["checkpoint_for", "device_named", "embed", "embed_pass", "prepare_pass"]
 
@@ -306,7 +307,7 @@ def _all_rows(ready: EncodingPass) -> Tensor:
     start = 0
     for rows in ready.rows():
         if found is None:  # not twice in memory, as from a list
-            found = torch.empty(ready.images.count, rows.shape[1])
+            found = empty_rows(ready.images.count, rows.shape[1])
         found[start : start + len(rows)] = rows
         start += len(rows)
     assert found is not None  # collections have at least one image

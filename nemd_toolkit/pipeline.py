@@ -114,7 +114,6 @@ def analyze(
         branch=branch,
         encoder=encoder,
     )
-    stages.identify(lambda: _identity(opened, seed))
     clusterings = _prototypes(opened, prototypes, seed)
     _require_comparable(reference, opened, clusterings)
     measures = measure(opened.embeddings, clusterings, seed=seed, log=opened.log, head=opened.head)
@@ -141,10 +140,6 @@ def analyze(
     )
 
 
-def _map(measures: Measures, kind: MapKind | None, seed: int) -> NeighbourMap | None:
-    return ranks.first("the map", lambda: place_neighbours(measures, kind, seed=seed))
-
-
 def _exemplars(opened: Opened, measures: Measures) -> tuple[tuple[Exemplars, ...], tuple[str, ...]]:
     """Images to show of the clustering that figures show, and why there are none."""
     if opened.images is None:
@@ -153,6 +148,11 @@ def _exemplars(opened: Opened, measures: Measures) -> tuple[tuple[Exemplars, ...
         return find_exemplars(chosen_clustering(measures.clusterings), opened.images), ()
     except InputError as reason:  # embeddings may come from a cache, their images be gone
         return (), (f"no images are shown: {reason}",)
+
+
+def _map(measures: Measures, kind: MapKind | None, seed: int) -> NeighbourMap | None:
+    """Place neighbours, in the process that writes the report alone: it takes all cores."""
+    return ranks.first("the map", lambda: place_neighbours(measures, kind, seed=seed))
 
 
 def parse_prototypes(text: str | None) -> tuple[Prototyping, ...] | None:
@@ -265,6 +265,7 @@ def _prototypes(
     if wanted is not None and len(wanted) == 0:
         raise InputError("prototypes: expected at least one number, 'own' or 'labels', got none")
     choices = default_counts(len(opened.embeddings)) if wanted is None else wanted
+    stages.identify(lambda: _identity(opened, seed))  # from here on work is long
     found: list[Prototypes] = []
     with bar("finding prototypes", len(choices)) as advance:
         for choice in choices:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from importlib.metadata import version
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -37,8 +38,9 @@ class Lost(NemdError):
     """Another process ended or stands still."""
 
     def __init__(self, advice: str) -> None:
+        count = os.environ["WORLD_SIZE"]
         super().__init__(
-            f"processes: expected all {started()} to go on, but one of them was lost; {advice}"
+            f"processes: expected all {count} to go on, but one of them was lost; {advice}"
         )
 
 
@@ -57,7 +59,8 @@ def started() -> int:
     >>> started()
     1
     """
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    ours = "TORCHELASTIC_RUN_ID" in os.environ  # others set WORLD_SIZE for whatever runs there
+    return int(os.environ.get("WORLD_SIZE", "1")) if ours else 1
 
 
 @contextmanager
@@ -67,7 +70,7 @@ def process_group(backend: str, patience: timedelta, advice: str) -> Iterator[No
     Raises Lost when the connection to another process breaks.
     """
     try:
-        dist.init_process_group(backend, timeout=patience)
+        _begin(backend, patience)
         yield
     except RuntimeError as error:  # torch has no type for it: DistError, or gloo's message
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
@@ -76,6 +79,24 @@ def process_group(backend: str, patience: timedelta, advice: str) -> Iterator[No
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _begin(backend: str, patience: timedelta) -> None:
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        dist.init_process_group(backend, timeout=patience)
+        return
+    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    dist.init_process_group(
+        backend, timeout=patience, store=_store(patience), rank=rank, world_size=count
+    )
+
+
+def _store(patience: timedelta) -> Any:  # torch.distributed exports no name of its type
+    """Connect to torchrun's store: a part of this start, for it keeps what an earlier one wrote."""
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(host, port, is_master=False, timeout=patience)  # type: ignore[attr-defined]
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return dist.PrefixStore(f"nemd {attempt}", store)  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -131,13 +152,7 @@ class _Board:
         if self._rank:
             _say_nothing()
         # a connection of its own: the group's may be busy waiting
-        self._store = dist.TCPStore(  # type: ignore[attr-defined]  # missing in its __all__
-            os.environ["MASTER_ADDR"],
-            int(os.environ["MASTER_PORT"]),
-            is_master=False,
-            timeout=timedelta(seconds=_STILL),
-        )
-        self._attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        self._store = _store(timedelta(seconds=_STILL))
         self._thread = threading.Thread(target=self._watch, name="signs of life", daemon=True)
         self._seen, self._signals = os.pipe()  # numbers of the signals that came
         os.set_blocking(self._signals, False)
@@ -161,10 +176,10 @@ class _Board:
             if isinstance(error, (Lost, _Stopped)):
                 return self._count("lost", 1) > 1
             if self._rank == 0:
-                self._store.set(self._key("said"), str(error))
+                self._store.set("said", str(error))
                 return False
-            self._store.wait([self._key("said")], _SAID)
-            said: bytes = self._store.get(self._key("said"))
+            self._store.wait(["said"], _SAID)
+            said: bytes = self._store.get("said")
             return said.decode() == str(error)
         return False
 
@@ -196,7 +211,4 @@ class _Board:
         os._exit(code)
 
     def _count(self, name: str, more: int) -> int:
-        return int(self._store.add(self._key(name), more))
-
-    def _key(self, name: str) -> str:
-        return f"nemd {self._attempt} {name}"  # of this start: torchrun may start anew
+        return int(self._store.add(name, more))

@@ -25,6 +25,7 @@ from nemd_toolkit.embedding_shards import is_sharded, shard_files
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.encoder_choice import Encoder
 from nemd_toolkit.encoding import checkpoint_for, embed_pass, prepare_pass
+from nemd_toolkit.encoding_pass import EncodingPass
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.images import Images
 from nemd_toolkit.measures.neural_collapse import LinearHead
@@ -170,9 +171,10 @@ def open_source(
 def _open_file(path: Path, options: _Embedding) -> Opened:
     if is_sharded(path):
         options.refuse()
-        files = shard_files(path)
+        files = ranks.together(str(path), lambda: shard_files(path))
+        embeddings = ranks.together(str(path), lambda: load_embeddings(path))
         layout = f"embeddings ({len(files):,} shards, {files[0].suffix[1:].lower()})"
-        return _given(load_embeddings(path), str(path), sha256(path, files), layout)
+        return _given(embeddings, str(path), sha256(path, files), layout)
     if path.suffix.lower() in _TABLES and not path.is_dir():
         embeddings = ranks.together(str(path), lambda: load_embeddings(path))
     else:
@@ -201,25 +203,11 @@ def _given(embeddings: Embeddings, name: str, digest: str | None, layout: str) -
 
 
 def _open_checkpoint(checkpoint: Checkpoint, options: _Embedding) -> Opened:
-    data, split = options.data, options.split
+    data = options.data
     if data is None:
         raise _without_images(checkpoint)
     layer = options.layer or _default_layer(checkpoint, options)
-    # float32: an analysis looks for collapse down to the level of rounding
-    prepare = partial(
-        prepare_pass,
-        checkpoint,
-        data,
-        layer,
-        split=split,
-        layout=options.layout,
-        branch=options.branch,
-        encoder=options.encoder,
-        device=options.device,
-        precision="float32",
-    )
-    ready = ranks.together("images and encoder", prepare)
-    ranks.alike({str(checkpoint.path): checkpoint.sha256, data: repr(ready.key)})
+    ready = _prepared(checkpoint, data, layer, options)
     return Opened(
         embeddings=embed_pass(ready, options.cache),
         checkpoint=checkpoint,
@@ -227,7 +215,7 @@ def _open_checkpoint(checkpoint: Checkpoint, options: _Embedding) -> Opened:
         sha256=checkpoint.sha256,
         layout=checkpoint.layout,
         layer=layer,
-        data=data if split == "train" else f"{data} ({split})",
+        data=data if options.split == "train" else f"{data} ({options.split})",
         spec=data,
         labels=None,
         branch=ready.branch,
@@ -247,6 +235,26 @@ def _without_images(checkpoint: Checkpoint) -> InputError:
         f"{checkpoint.path}: expected images to embed with this checkpoint{known}, got none; "
         f"add for instance --data digits or --data folder:DIR{alone if own else ''}"
     )
+
+
+def _prepared(checkpoint: Checkpoint, data: str, layer: str, options: _Embedding) -> EncodingPass:
+    """Prepare a pass that is the same in all processes."""
+    # float32: an analysis looks for collapse down to the level of rounding
+    prepare = partial(
+        prepare_pass,
+        checkpoint,
+        data,
+        layer,
+        split=options.split,
+        layout=options.layout,
+        branch=options.branch,
+        encoder=options.encoder,
+        device=options.device,
+        precision="float32",
+    )
+    ready: EncodingPass = ranks.together("images and encoder", prepare)
+    ranks.alike({str(checkpoint.path): checkpoint.sha256, data: repr(ready.key)})
+    return ready
 
 
 def _default_layer(checkpoint: Checkpoint, options: _Embedding) -> str:

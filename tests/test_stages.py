@@ -1,6 +1,7 @@
 """Finished stages outlive a run that broke off; nothing damaged or foreign is taken for one."""
 
 import json
+from contextlib import suppress
 from itertools import pairwise
 
 import numpy as np
@@ -9,12 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nemd_toolkit as nt
 from nemd_toolkit import clustering, placing, ranks, stages
 from nemd_toolkit.checked_rows import read_arrays, write_arrays
 from nemd_toolkit.clustering import kmeans
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.exact_sums import Grid
 from nemd_toolkit.folder_lock import alone_in
+from nemd_toolkit.progress import show_progress
 from tests import worlds
 
 
@@ -44,18 +47,21 @@ def numbers(out):
     return {name: document[name] for name in ("measures", "findings", "verdict")}
 
 
-def broken_off(nemd, monkeypatch, *words):
-    """Run until all is measured, and no report can be written."""
+class BrokenOff(Exception):
+    pass
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patched:
-        patched.setattr("nemd_toolkit.report.folder.replacing", full)
-        code, _, err = nemd(*words)
-    assert code == 2
-    assert "No space left on device" in err
-    assert err.count("\n") == 1
+def analysed(source, out, *, ends=True, fresh=False, **options):
+    """Numbers of an analysis, which breaks off at its end where it is asked to."""
+    with suppress(BrokenOff), stages.keeping(out, fresh=fresh):
+        document = json.loads(nt.analyze(source, **{"prototypes": 12} | options).to_json())
+        if not ends:
+            raise BrokenOff
+    return {name: document[name] for name in ("measures", "findings", "verdict")}
+
+
+def full(*_):
+    raise OSError(28, "No space left on device")
 
 
 def test_a_run_that_broke_off_goes_on_with_the_same_numbers(
@@ -64,7 +70,11 @@ def test_a_run_that_broke_off_goes_on_with_the_same_numbers(
     words = ("analyze", points, "--prototypes", 12, "--out")
     assert nemd(*words, "whole")[0] == 0
     runs = len(fits)
-    broken_off(nemd, monkeypatch, *words, "r")
+    with monkeypatch.context() as patched:
+        patched.setattr("nemd_toolkit.report.folder.replacing", full)
+        code, _, err = nemd(*words, "r")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "No space left on device" in err
     assert len(fits) == 2 * runs - 2  # the uniform null was there
     assert len(list((tmp_path / "r" / ".stages").iterdir())) > runs
     code, _, err = nemd(*words, "r")
@@ -74,48 +84,39 @@ def test_a_run_that_broke_off_goes_on_with_the_same_numbers(
     assert not (tmp_path / "r" / ".stages").exists()
 
 
-@pytest.mark.parametrize("damage", ["torn", "flipped", "empty"])
-def test_a_damaged_stage_is_done_anew(nemd, points, fits, monkeypatch, tmp_path, damage):
-    words = ("analyze", points, "--prototypes", 12, "--out", "r")
-    assert nemd(*words)[0] == 0
-    whole = numbers(tmp_path / "r")
-    broken_off(nemd, monkeypatch, *words)
-    path = next((tmp_path / "r" / ".stages").glob("k-means-12-*"))
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes({"torn": content[:-7], "flipped": content, "empty": b""}[damage])
+def test_a_damaged_stage_is_done_anew(points, fits, tmp_path, capsys):
+    whole = analysed(points, tmp_path / "r")
+    for damage in ("torn", "flipped", "empty"):
+        analysed(points, tmp_path / "r", ends=False)
+        path = next((tmp_path / "r" / ".stages").glob("k-means-12-*"))
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes({"torn": content[:-7], "flipped": content, "empty": b""}[damage])
+        fits.clear()
+        with show_progress():
+            assert analysed(points, tmp_path / "r") == whole
+        assert fits == [12]
+        assert f"{path} is damaged: doing its stage anew" in capsys.readouterr().err
+
+
+def test_stages_of_other_data_seeds_or_numbers_are_not_taken(points, fits, tmp_path):
+    other = tmp_path / "other.npy"
+    np.save(other, worlds.clusters(600, 16, 12, 0.5, seed=5)[0].numpy())
+    for source, options in ((points, {"seed": 1}), (other, {}), (points, {"prototypes": 13})):
+        direct = analysed(source, tmp_path / "direct", **options)
+        analysed(points, tmp_path / "r", ends=False)
+        assert analysed(source, tmp_path / "r", **options) == direct
+
+
+def test_fresh_starts_over(points, fits, tmp_path):
+    analysed(points, tmp_path / "r", ends=False)
     fits.clear()
-    code, _, err = nemd(*words)
-    assert (code, fits) == (0, [12])
-    assert f"{path.relative_to(tmp_path)} is damaged: doing its stage anew" in err
-    assert numbers(tmp_path / "r") == whole
-
-
-def test_stages_of_other_data_seeds_or_numbers_are_not_taken(
-    nemd, points, fits, monkeypatch, tmp_path
-):
-    words = ("analyze", points, "--prototypes", 12, "--out", "r")
-    np.save(tmp_path / "other.npy", worlds.clusters(600, 16, 12, 0.5, seed=5)[0].numpy())
-    others = (points, "--prototypes", 12, "--seed", 1), ("other.npy", "--prototypes", 12)
-    for other in (*others, (points, "--prototypes", 13)):
-        nemd("analyze", *other, "--out", "direct")
-        direct = numbers(tmp_path / "direct")
-        broken_off(nemd, monkeypatch, *words)
-        err = nemd("analyze", *other, "--out", "r")[2]
-        assert "going on" not in err
-        assert numbers(tmp_path / "r") == direct
-
-
-def test_fresh_starts_over(nemd, points, fits, monkeypatch):
-    words = ("analyze", points, "--prototypes", 12, "--out", "r")
-    broken_off(nemd, monkeypatch, *words)
-    fits.clear()
-    assert "going on" not in nemd(*words, "--fresh")[2]
+    analysed(points, tmp_path / "r", fresh=True)
     assert len(fits) >= 5
 
 
-def test_short_stages_leave_no_file(nemd, points, monkeypatch, tmp_path):
-    broken_off(nemd, monkeypatch, "analyze", points, "--prototypes", 12, "--out", "r")
+def test_short_stages_leave_no_file(points, tmp_path):
+    analysed(points, tmp_path / "r", ends=False)
     assert not (tmp_path / "r").exists()
 
 
@@ -129,9 +130,6 @@ def test_a_second_analysis_in_a_folder_is_refused(nemd, points, tmp_path):
 
 
 def test_a_full_disk_costs_stages_and_not_the_report(nemd, points, fits, monkeypatch, tmp_path):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr(stages, "write_arrays", full)
     code, _, err = nemd("analyze", points, "--prototypes", 12, "--out", "r")
     assert code == 0
