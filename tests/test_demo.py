@@ -19,6 +19,7 @@ def short(method, *rest, **asked):
 def demos(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "fit", short)
+        patch.setattr("nemd_toolkit.demo.PROTOTYPES", (10,))
         folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
         said = []
         results = [run_demo(folder, 0, said.append) for folder in folders]

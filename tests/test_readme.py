@@ -37,6 +37,9 @@ def workplace(tmp_path, monkeypatch, pcl_checkpoint, reference):
     np.save(tmp_path / "other.npy", worlds.clusters(1000, 32, 20, 0.5)[0].numpy())
     (tmp_path / "runs" / "pcl").mkdir(parents=True)
     (tmp_path / "reference").mkdir()
+    (tmp_path / "shards").mkdir()
+    for number, rows in enumerate(x.numpy().reshape(4, 250, 32)):
+        np.save(tmp_path / "shards" / f"part-{number:04}.npy", rows)
     (tmp_path / "reference" / "report.json").write_text(reference, encoding="utf-8")
     for name in ("last.pt", "runs/pcl/last.pt"):
         (tmp_path / name).write_bytes(Path(pcl_checkpoint).read_bytes())
@@ -49,6 +52,8 @@ def test_commands_run_and_print(line, workplace, monkeypatch, capsys):
     if words[1] == "fit":  # one epoch, to a folder of its own: the line is what is tested
         words[words.index("--epochs") + 1] = "1"
         words[words.index("--out") + 1] = "runs/new"
+    if words[:2] == ["pauc-train", "compare"]:
+        words[words.index("--epochs") + 1] = words[words.index("--seeds") + 1] = "1"
     monkeypatch.setattr(sys, "argv", words)
     try:
         (cli if words[0] == "nemd" else trainer).main()

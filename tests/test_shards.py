@@ -60,9 +60,9 @@ def test_eleven_shards_without_zeros_before_their_numbers_stay_in_order(tmp_path
 
 def test_what_an_unfinished_embedding_left_is_read_with_its_checksums(tmp_path):
     folder = tmp_path / "e.npy.parts"
-    parts = open_parts(folder, {"count": "100"}, batch=10)
+    parts = open_parts(folder, {"count": "100"}, batch=10, count=100)
     for start in range(0, 100, 10):
-        parts.append(torch.from_numpy(ROWS[start : start + 10]))
+        parts.append(start, torch.from_numpy(ROWS[start : start + 10]))
         parts.flush()
     (folder / "whole.npy").write_bytes(b"half of it")
     assert torch.equal(load_embeddings(folder).vectors, Embeddings(ROWS).vectors)
