@@ -131,14 +131,11 @@ def in_turns(
     for _ in range(repeats):
         times["one"].append(one())
         times["two"].append(two())
-    row: dict[str, Any] = {"stage": stage, "times": times}
+    row: dict[str, Any] = {"stage": stage, "one": {}, "two": {}, "ratio": {}, "times": times}
     for kind in times["one"][0]:
-        first, second = (median(run[kind] for run in times[who]) for who in ("one", "two"))
-        row |= {
-            "one": row.get("one", {}) | {kind: first},
-            "two": row.get("two", {}) | {kind: second},
-        }
-        row["ratio"][kind] = first / second
+        for who in ("one", "two"):
+            row[who][kind] = median(run[kind] for run in times[who])
+        row["ratio"][kind] = row["one"][kind] / row["two"][kind]
     print({name: value for name, value in row.items() if name != "times"}, flush=True)
     return row
 
