@@ -1,5 +1,6 @@
 """How much memory one process may take: what decides whether rows are held in it or in a file."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,8 +80,8 @@ def for_one_matrix(rows: int) -> float:
     needed = FIXED + PER_ROW * rows
     if _given.get() is not None and limit < needed:
         raise InputError(
-            f"memory: expected at least {in_words(needed)} for {rows:,} rows, got "
-            f"{in_words(limit)}; allow more"
+            f"memory: expected at least {in_words(math.ceil(needed / 1e8) * 1e8)} for {rows:,} "
+            f"rows, got {in_words(limit)}; allow more"
         )
     return max(0.0, (limit - needed) / MATRICES)
 
