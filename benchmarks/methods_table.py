@@ -18,21 +18,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pauc_study_answers import interval
+from pauc_study_answers import Results, interval, read_results
 
 from nemd_toolkit.files import write_text
 
 SCHEMA = "nemd-methods/1"
-Results = dict[str, dict[int, dict[str, Any]]]  # by method and seed
-
-
-def results(folder: Path) -> Results:
-    """Read all results below a folder of `pauc-train compare`, failed ones too."""
-    found: Results = {}
-    for path in sorted(folder.glob("*/seed-*/result.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))["result"]
-        found.setdefault(result["method"], {})[result["seed"]] = result
-    return found
 
 
 def row(method: str, trained: Results, random: Results) -> dict[str, Any]:
@@ -103,7 +93,7 @@ def main() -> None:
     parser.add_argument("random", type=Path)
     parser.add_argument("--out", type=Path, default=Path("reports/training/digits"))
     options = parser.parse_args()
-    trained, random = results(options.trained), results(options.random)
+    trained, random = read_results(options.trained), read_results(options.random)
     rows = [row(method, trained, random) for method in trained]
     seeds = sorted({seed for own in trained.values() for seed in own})
     document = {"schema": SCHEMA, "seeds": seeds, "rows": rows}

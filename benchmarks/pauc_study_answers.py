@@ -12,26 +12,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 from trained_numbers import rank_correlation
 
-__all__ = ["answers", "chosen", "difference", "read_runs", "trend"]
+from nemd_toolkit.report.trainings import over_seeds
+
+__all__ = ["answers", "chosen", "difference", "interval", "read_results", "read_runs", "trend"]
 
 NUMBERS = ("score", "excess", "raw", "linear_probe", "knn", "effective_rank")
 LEAST_PROBE = -0.002  # what the probe may lose against PCL in the mean: one digit in 450
 Runs = Mapping[str, Mapping[int, Mapping[str, float]]]  # by entry and seed
 
 
-def read_runs(folder: Path) -> dict[str, dict[int, dict[str, float]]]:
-    """Numbers of all runs below a folder of `pauc_train.compare`, by entry and seed."""
-    found: dict[str, dict[int, dict[str, float]]] = {}
+Results = dict[str, dict[int, dict[str, Any]]]  # by entry and seed
+
+
+def read_results(folder: Path) -> Results:
+    """All results below a folder of `pauc_train.compare`, failed ones too."""
+    found: Results = {}
     for path in sorted(folder.glob("*/seed-*/result.json")):
         result = json.loads(path.read_text(encoding="utf-8"))["result"]
-        if result["failed"] is None:
-            own = {name: result["numbers"].get(name) for name in NUMBERS}
-            known = {name: value for name, value in own.items() if value is not None}
-            known["collapsed"] = float(result["state"] == "collapsed")
-            found.setdefault(result["method"], {})[result["seed"]] = known
+        found.setdefault(result["method"], {})[result["seed"]] = result
+    return found
+
+
+def read_runs(folder: Path) -> dict[str, dict[int, dict[str, float]]]:
+    """Numbers of the runs below a folder that did not fail, by entry and seed."""
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for entry, results in read_results(folder).items():
+        for seed, result in results.items():
+            if result["failed"] is None:
+                own = {name: result["numbers"].get(name) for name in NUMBERS}
+                known = {name: value for name, value in own.items() if value is not None}
+                known["collapsed"] = float(result["state"] == "collapsed")
+                found.setdefault(entry, {})[seed] = known
     return found
 
 
@@ -41,12 +54,12 @@ def interval(values: Sequence[float]) -> dict[str, Any]:
     >>> interval([1.0, 3.0])["mean"]
     2.0
     """
-    n, mean = len(values), float(np.mean(values))
-    half = math.nan
-    if n > 1:
-        half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
-    low, high = (None, None) if math.isnan(half) else (mean - half, mean + half)
-    return {"mean": mean, "low": low, "high": high, "n": n, "values": list(values)}
+    found = over_seeds(values)
+    assert found is not None  # nobody asks of no values
+    low, high = (None, None) if math.isnan(found.low) else (found.low, found.high)
+    return {
+        "mean": found.value, "low": low, "high": high, "n": len(values), "values": list(values)
+    }  # fmt: skip
 
 
 def difference(runs: Runs, entry: str, base: str, name: str) -> dict[str, Any] | None:

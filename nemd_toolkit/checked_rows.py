@@ -40,8 +40,7 @@ def write_rows(path: Path, chunks: Iterable[Tensor], count: int, dim: int) -> No
         np.lib.format.write_array_header_1_0(file, header)
         for chunk in chunks:
             file.write(np.ascontiguousarray(chunk.numpy(), dtype="<f4").data)
-        file.seek(0)
-        file.write(_digest(file, file.seek(0, 2)))
+        _finish(file)
 
 
 def read_rows(path: Path) -> Float[Tensor, "n d"] | None:
@@ -49,9 +48,8 @@ def read_rows(path: Path) -> Float[Tensor, "n d"] | None:
     try:
         size = path.stat().st_size - _DIGEST
         with path.open("rb") as file:
-            if size < 0 or _digest(file, size) != file.read():
+            if not _whole(file, size):
                 return None
-            file.seek(0)
             check_header(path, file, size, size)
         rows = mapped_rows(np.load(path, mmap_mode="c", allow_pickle=False))
     except (*GARBAGE, InputError):
@@ -70,7 +68,7 @@ def mapped_shard(path: Path) -> NDArray[Any]:
         shape, _, dtype = read_header(file)
         if size - file.tell() == prod(shape) * dtype.itemsize + _DIGEST:
             size -= _DIGEST
-            if _digest(file, size) != file.read():
+            if not _whole(file, size):
                 raise InputError(
                     f"{path}: expected numbers that the checksum after them belongs to, got "
                     "others; the file is damaged, write it again"
@@ -96,7 +94,7 @@ def write_arrays(path: Path, arrays: Sequence[NDArray[Any]]) -> None:
     with replacing(path) as part, part.open("wb+") as file:
         for array in arrays:
             np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
-        file.write(_digest(file, file.seek(0, 2)))
+        _finish(file)
 
 
 def read_arrays(path: Path) -> list[NDArray[Any]] | None:
@@ -105,14 +103,25 @@ def read_arrays(path: Path) -> list[NDArray[Any]] | None:
     try:
         size = path.stat().st_size - _DIGEST
         with path.open("rb") as file:
-            if size < 0 or _digest(file, size) != file.read():
+            if not _whole(file, size):
                 return None
-            file.seek(0)
             while file.tell() < size:
                 found.append(np.lib.format.read_array(file, allow_pickle=False))
     except GARBAGE:
         return None
     return found
+
+
+def _finish(file: IO[bytes]) -> None:
+    """Write the checksum of all that stands in the file after it."""
+    file.write(_digest(file, file.seek(0, 2)))
+
+
+def _whole(file: IO[bytes], size: int) -> bool:
+    """Whether the checksum of the first `size` bytes follows them, and no more; begin anew."""
+    whole = size >= 0 and _digest(file, size) == file.read()
+    file.seek(0)
+    return whole
 
 
 def _digest(file: IO[bytes], size: int) -> bytes:

@@ -18,11 +18,11 @@ from nemd_toolkit.embedding_export import embed_to_file
 from nemd_toolkit.embedding_files import load_embeddings, save_embeddings
 from nemd_toolkit.embedding_parts import open_parts
 from nemd_toolkit.embeddings import Embeddings
-from nemd_toolkit.encoders import build_resnet
 from nemd_toolkit.encoding import embed, prepare_pass
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.images import open_images
 from nemd_toolkit.progress import show_progress
+from tests.small_encoder import save
 
 SUFFIXES = ("npy", "npz", "pt", "parquet", "safetensors")
 
@@ -30,18 +30,6 @@ SUFFIXES = ("npy", "npz", "pt", "parquet", "safetensors")
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     return save(tmp_path_factory.mktemp("encoder") / "last.pt", seed=0)
-
-
-def save(path, seed):
-    torch.manual_seed(seed)
-    net = build_resnet("resnet8-tiny", channels=1, dim=6)
-    net.train()
-    net(torch.rand(32, 1, 8, 8))
-    state = {f"module.encoder_q.{k}": v for k, v in net.state_dict().items()}
-    entry = {"channels": 1, "size": [8, 8], "mean": [0.3], "std": [0.4]}
-    nemd = {"format": "pauc-train/1", "method": "moco", "image": entry, "prototypes": []}
-    torch.save({"state_dict": state, "arch": "resnet8-tiny", "nemd": nemd}, path)
-    return path
 
 
 def ready(saved, **options):

@@ -16,6 +16,7 @@ from torch import Tensor
 from nemd_toolkit.clustering import kmeans, rows_to_fit
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
+from nemd_toolkit.placing import some_of
 from nemd_toolkit.prototypes import Prototypes, nearest_directions
 from nemd_toolkit.scratch import rows_at
 from nemd_toolkit.sphere import mean_directions
@@ -117,7 +118,5 @@ def _held_out(points: Tensor, own: Tensor, other: Tensor, k: int, most: int, see
 
 def _sample(points: Tensor, rows: Tensor, most: int, seed: int) -> Tensor:
     """Copy what k-means of these rows is fitted to, as it would draw it: not the others."""
-    if len(rows) > most:
-        generator = torch.Generator().manual_seed(seed)
-        rows = rows[torch.randperm(len(rows), generator=generator)[:most]]
-    return rows_at(points, rows)
+    places = some_of(len(rows), most, seed)
+    return rows_at(points, rows if places is None else rows[places])

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from sklearn.datasets import load_digits
 
 from nemd_toolkit import processes
-from nemd_toolkit.encoders import build_resnet
 from tests.distributed.running import Started, command, stage_files, wait_for
+from tests.small_encoder import save
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="starts copies of this process")
 OPTIONS = ("--prototypes", "18,labels", "--seed", "3")
@@ -44,16 +43,7 @@ def whole(digits, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    torch.manual_seed(0)
-    net = build_resnet("resnet8-tiny", channels=1, dim=6)
-    net.train()
-    net(torch.rand(32, 1, 8, 8))
-    state = {f"module.encoder_q.{k}": v for k, v in net.state_dict().items()}
-    entry = {"channels": 1, "size": [8, 8], "mean": [0.3], "std": [0.4]}
-    nemd = {"format": "pauc-train/1", "method": "moco", "image": entry, "prototypes": []}
-    path = tmp_path_factory.mktemp("encoder") / "last.pt"
-    torch.save({"state_dict": state, "arch": "resnet8-tiny", "nemd": nemd}, path)
-    return path
+    return save(tmp_path_factory.mktemp("encoder") / "last.pt", seed=0)
 
 
 @pytest.mark.parametrize("count", [2, 4])
