@@ -1,9 +1,12 @@
 """The formulas shared by measuring and training: tensors in, a differentiable 0-d tensor out.
 
 Sources: Wang & Isola 2020 (alignment, uniformity); Li et al. 2021, PCL (InfoNCE with 1+r logits,
-ProtoNCE, concentration); the PAUC poster, arXiv 2210.10194 (p-align, p-uniform, p-corr). What the
-poster leaves open is said at the default. Rows are unit vectors; nothing here normalises silently.
+ProtoNCE, concentration); the PAUC poster, arXiv 2210.10194 (p-align, p-uniform, p-corr; two more
+readings of p-corr are ours). What the poster leaves open is said at the default. Rows are unit
+vectors; nothing here normalises silently.
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +22,8 @@ __all__ = [
     "info_nce",
     "p_align",
     "p_corr",
+    "p_decorrelation",
+    "p_jensen_shannon",
     "p_uniform",
     "proto_nce",
     "rescale_concentration",
@@ -108,6 +113,43 @@ def p_corr(prototypes: Float[Tensor, "k d"], *, temperature: float = 0.1) -> Flo
     # Σ_p,q Σ c_p (log c_q − log c_p) = −k Σ_p Σ (c_p − c̄)(log c_p − mean log c): no (k, k) matrix,
     # and nothing cancels where prototypes are nearly equal
     return -((own - own.mean(0)) * (log - log.mean(0))).sum() / (len(prototypes) - 1)
+
+
+def p_jensen_shannon(
+    prototypes: Float[Tensor, "k d"], *, temperature: float = 0.1
+) -> Float[Tensor, ""]:
+    """Minus the Jensen–Shannon divergence of all softmax(c / temperature); in [−ln min(k, d), 0].
+
+    A bounded reading of p-corr (ours): −E KL(c_p‖c̄) against the mean c̄, in place of every other
+    prototype (Lin 1991, Eq. 5.1, equal weights). Lower: more different.
+
+    >>> float(p_jensen_shannon(torch.eye(2), temperature=0.01))
+    -0.6931
+    """
+    _require_rows(prototypes, 2, "p_jensen_shannon")
+    log = F.log_softmax(prototypes / temperature, dim=1)  # (k, d)
+    mean = torch.logsumexp(log, 0) - math.log(len(log))  # ln c̄
+    return (log.exp() * (mean - log)).sum(1).mean()
+
+
+def p_decorrelation(prototypes: Float[Tensor, "k d"]) -> Float[Tensor, ""]:
+    """Mean squared correlation of two coordinates over prototypes; in [0, 1], lower is better.
+
+    What "correlation" means in Barlow Twins and VICReg, taken over prototypes: a reading of
+    p-corr's name, not of its formula (ours). Coordinates equal in all prototypes count 0.
+
+    >>> float(p_decorrelation(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])))
+    0.0
+    """
+    _require_rows(prototypes, 2, "p_decorrelation")
+    centred = prototypes - prototypes.mean(0)
+    scaled = F.normalize(centred, dim=0, eps=1e-6)  # (k, d)
+    width = prototypes.shape[1]
+    if width < 2:
+        return prototypes.sum() * 0
+    own = scaled.square().sum(0)  # 1, or 0 for a coordinate that does not vary
+    total = (scaled @ scaled.T if len(scaled) < width else scaled.T @ scaled).square().sum()
+    return (total - own.square().sum()) / (width * (width - 1))
 
 
 def info_nce(

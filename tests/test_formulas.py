@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import entropy
 
 from nemd_toolkit import formulas
 from nemd_toolkit.errors import InputError
@@ -78,6 +79,33 @@ def test_p_corr_by_hand():
     # softmax of (1, 0) is (e, 1)/(e+1); KL of it to its mirror image is (e−1)/(e+1)
     want = -(math.e - 1) / (math.e + 1)
     assert float(formulas.p_corr(torch.eye(2), temperature=1.0)) == pytest.approx(want, rel=1e-6)
+
+
+@given(seed=seeds, k=st.integers(2, 8), d=st.integers(2, 10), temperature=st.floats(0.05, 2))
+def test_jensen_shannon_is_the_entropy_of_the_mean_less_the_mean_entropy(seed, k, d, temperature):
+    c = unit(k, d, seed)
+    shares = np.array([softmax(row, temperature) for row in c.tolist()])
+    want = np.mean([entropy(row) for row in shares]) - entropy(shares.mean(0))
+    got = float(formulas.p_jensen_shannon(c, temperature=temperature))
+    assert got == pytest.approx(want, rel=1e-6, abs=1e-12)
+    assert -math.log(min(k, d)) - 1e-9 <= got <= 1e-12
+    # the literal term is never smaller in size: KL is convex in its second argument
+    assert float(formulas.p_corr(c, temperature=temperature)) <= got * k / (k - 1) + 1e-9
+
+
+@given(seed=seeds, k=st.integers(3, 12), d=st.integers(2, 12))
+def test_decorrelation_is_the_mean_squared_correlation_of_coordinates(seed, k, d):
+    c = unit(k, d, seed)
+    found = np.corrcoef(c.numpy().T)
+    want = np.mean(found[~np.eye(d, dtype=bool)] ** 2)
+    assert float(formulas.p_decorrelation(c)) == pytest.approx(want, rel=1e-6)
+
+
+def test_decorrelation_where_coordinates_do_not_vary():
+    assert float(formulas.p_decorrelation(torch.ones(4, 3))) == 0
+    assert float(formulas.p_decorrelation(torch.tensor([[1.0], [-1.0]]))) == 0
+    line = torch.tensor([[1.0, 1.0, 0.0], [-1.0, -1.0, 0.0]])  # one pair of three moves together
+    assert float(formulas.p_decorrelation(line)) == pytest.approx(1 / 3)
 
 
 @given(seed=seeds, n=st.integers(1, 8), r=st.integers(1, 16), tau=st.floats(0.05, 1))
@@ -174,7 +202,10 @@ def test_phi_hides_a_shrinking_that_the_concentration_shows():
     assert float(tight.max()) < 1e-5 * float(wide.max())
 
 
-@pytest.mark.parametrize("term", ["align", "uniform", "corr", "proto_nce", "info_nce"])
+@pytest.mark.parametrize(
+    "term",
+    ["align", "uniform", "corr", "jensen_shannon", "decorrelation", "proto_nce", "info_nce"],
+)
 def test_every_term_sends_a_gradient_into_the_encoder(term):
     torch.manual_seed(0)
     encoder = torch.nn.Linear(7, 5).double()
@@ -188,6 +219,8 @@ def test_every_term_sends_a_gradient_into_the_encoder(term):
         "align": lambda: formulas.p_align(own, other),
         "uniform": lambda: formulas.p_uniform(own),
         "corr": lambda: formulas.p_corr(own),
+        "jensen_shannon": lambda: formulas.p_jensen_shannon(own),
+        "decorrelation": lambda: formulas.p_decorrelation(own),
         "proto_nce": lambda: formulas.proto_nce(
             v, unit(4, 5, 9), torch.full((4,), 0.2).double(), assignment, negatives=2
         ),
@@ -209,7 +242,9 @@ def test_batch_prototypes_are_mean_directions():
         torch.testing.assert_close(row, mean / mean.norm())
 
 
-@pytest.mark.parametrize("name", ["uniform", "p_uniform", "p_corr"])
+@pytest.mark.parametrize(
+    "name", ["uniform", "p_uniform", "p_corr", "p_jensen_shannon", "p_decorrelation"]
+)
 def test_terms_over_pairs_need_two_rows(name):
     with pytest.raises(InputError, match="at least 2 rows, got 1"):
         getattr(formulas, name)(torch.ones(1, 3))

@@ -7,10 +7,20 @@ pair of prototypes is one cluster in the query view and in the key view (ours).
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
+from torch import Tensor
 
-from nemd_toolkit.formulas import batch_prototypes, p_align, p_corr, p_uniform
+from nemd_toolkit.formulas import (
+    batch_prototypes,
+    p_align,
+    p_corr,
+    p_decorrelation,
+    p_jensen_shannon,
+    p_uniform,
+    uniform,
+)
 from pauc_train.config import setting
 from pauc_train.contrast import ContrastTraining, Step
 from pauc_train.method import Method, Poster, Term, Terms
@@ -32,6 +42,9 @@ class PaucConfig(pcl.PclConfig):
     gamma: float = setting(0.01)  # of p-corr; .1 raised the score to .72, 1 collapsed RankMe to 6
     align_power: float = setting(2.0, above=0)  # s; as Wang & Isola
     uniform_t: float = setting(2.0, above=0)  # t; as Wang & Isola
+    uniform_log: bool = False  # the poster has no logarithm, Wang & Isola have
+    # p-corr as the poster writes it; bounded; of coordinates over prototypes (formulas.py)
+    corr: Literal["kl", "jensen-shannon", "decorrelation"] = "kl"
     corr_temperature: float = setting(0.1, above=0)  # of the softmax that makes entries positive
 
 
@@ -45,8 +58,8 @@ def terms(step: Step[PaucConfig]) -> Terms:
         theirs, _ = batch_prototypes(step.key, assignment)
         align.append(p_align(ours, theirs, s=config.align_power))
         if len(ours) > 1:
-            spread.append(p_uniform(ours, t=config.uniform_t))
-            correlation.append(p_corr(ours, temperature=config.corr_temperature))
+            spread.append((uniform if config.uniform_log else p_uniform)(ours, t=config.uniform_t))
+            correlation.append(_correlation(ours, config))
         else:  # one prototype in this batch has no others to differ from
             spread.append(ours.sum() * 0)
             correlation.append(ours.sum() * 0)
@@ -58,6 +71,13 @@ def terms(step: Step[PaucConfig]) -> Terms:
         "p_uniform": Term(value=torch.stack(spread).mean(), weight=config.beta),
         "p_corr": Term(value=torch.stack(correlation).mean(), weight=config.gamma),
     }
+
+
+def _correlation(prototypes: Tensor, config: PaucConfig) -> Tensor:
+    if config.corr == "decorrelation":
+        return p_decorrelation(prototypes)
+    read = p_corr if config.corr == "kl" else p_jensen_shannon
+    return read(prototypes, temperature=config.corr_temperature)
 
 
 METHOD = Method(

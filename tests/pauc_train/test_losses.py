@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from nemd_toolkit.errors import InputError
+from nemd_toolkit.formulas import batch_prototypes, p_decorrelation, p_jensen_shannon, uniform
 from pauc_train.contrast import ContrastTraining, Step
 from pauc_train.expectation import Clustering
 from pauc_train.method import Batch, total
@@ -111,6 +112,23 @@ def test_pauc_is_pcl_plus_three_weighted_terms(config, clusterings):
         assert float(terms[name].value) == pytest.approx(expected, rel=1e-4)
     expected = float(total(pcl.terms(step))) + 0.7 * means[0] + 0.5 * means[1] + 0.3 * means[2]
     assert float(total(terms)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("corr", ["jensen-shannon", "decorrelation"])
+def test_pauc_takes_other_readings_of_its_terms(corr, config, clusterings):
+    step = make_step(replace(config, corr=corr, uniform_log=True), clusterings)
+    terms, literal = pauc.terms(step), pauc.terms(make_step(config, clusterings))
+    found = [batch_prototypes(step.query, c.assignment[step.indices])[0] for c in clusterings]
+    read = {
+        "jensen-shannon": lambda rows: p_jensen_shannon(rows, temperature=0.1),
+        "decorrelation": p_decorrelation,
+    }[corr]
+    expected = sum(float(read(rows)) for rows in found) / len(found)
+    assert float(terms["p_corr"].value) == pytest.approx(expected, rel=1e-5)
+    assert float(terms["p_corr"].value) != pytest.approx(float(literal["p_corr"].value), rel=0.01)
+    expected = sum(float(uniform(rows)) for rows in found) / len(found)
+    assert float(terms["p_uniform"].value) == pytest.approx(expected, rel=1e-5)
+    assert torch.equal(terms["p_align"].value, literal["p_align"].value)
 
 
 def test_weights_scale_info_nce_and_proto_nce(config, clusterings):
