@@ -9,7 +9,7 @@ import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ __all__ = ["Asked", "Entry", "compare"]
 
 _PROTOTYPES = {"digits": (40, 20, 10)}  # as many as the recipe trains with
 _RESULT = "pauc-result/1"
+_FILE = "result.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,19 +98,29 @@ def compare(
     ]
     for job in asked:  # a slip in the last one must not wait for the first to be trained
         load_config(job.method, recipe_for(data), job.settings)
-    context = multiprocessing.get_context("spawn")
     runs: dict[tuple[str, int], TrainedRun] = {}
-    with (
-        bar("training and analysing", len(asked)) as advance,
-        context.Pool(workers, maxtasksperchild=1) as pool,  # a process each: its own peak memory
-    ):
-        jobs = [(job, out / job.name / f"seed-{job.seed}") for job in asked]
-        for job, found in pool.imap_unordered(_run, jobs):
+    with bar("training and analysing", len(asked)) as advance:
+        for job, found in _results(asked, out, workers):
             runs[job.name, job.seed] = found
             advance(1)
             say(_line(found))
     ordered = [runs[line.name, seed] for line in lines for seed in seeds]
     return write_trainings(ordered, out, about=_about(lines, asked[0], seeds))
+
+
+def _results(asked: Sequence[Asked], out: Path, workers: int) -> Iterator[tuple[Asked, TrainedRun]]:
+    """Give what is there, then train the rest, each in a process: its peak memory is its own."""
+    missing = []
+    for job in asked:
+        folder = out / job.name / f"seed-{job.seed}"
+        found = _kept(folder / _FILE, job)
+        if found is None:
+            missing.append((job, folder))
+        else:
+            yield job, found
+    if missing:
+        with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
+            yield from pool.imap_unordered(_run, missing)
 
 
 def _about(lines: Sequence[Entry], job: Asked, seeds: Sequence[int]) -> dict[str, str]:
@@ -141,13 +152,10 @@ def _line(run: TrainedRun) -> str:
 
 def _run(job: tuple[Asked, Path]) -> tuple[Asked, TrainedRun]:
     asked, folder = job
-    path = folder / "result.json"
-    found = _kept(path, asked)
-    if found is None:
-        found = _trained(asked, folder)
-        content = {"schema": _RESULT, "asked": asdict(asked), "result": asdict(found)}
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    found = _trained(asked, folder)
+    content = {"schema": _RESULT, "asked": asdict(asked), "result": asdict(found)}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / _FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return asked, found
 
 
