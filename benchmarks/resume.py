@@ -55,7 +55,8 @@ def kill(method: str, epochs: int, kills: int, seed: int, folder: Path) -> dict[
     start(method, epochs, whole).wait()
     usual = time.perf_counter() - began
     log: list[dict[str, Any]] = []
-    unreadable = finished = 0
+    unreadable = 0
+    same: list[bool] = []  # as the run without kills, of the runs that ended
     while len(log) < kills:
         running = start(method, epochs, broken)
         after = rng.uniform(0.05, 0.5) * usual
@@ -65,7 +66,7 @@ def kill(method: str, epochs: int, kills: int, seed: int, folder: Path) -> dict[
             running.send_signal(signal.SIGKILL)
             running.wait()
         else:  # whole before it was killed: begin another run
-            finished += (broken / "last.pt").read_bytes() == (whole / "last.pt").read_bytes()
+            same.append((broken / "last.pt").read_bytes() == (whole / "last.pt").read_bytes())
             shutil.rmtree(broken)
             continue
         try:
@@ -74,13 +75,14 @@ def kill(method: str, epochs: int, kills: int, seed: int, folder: Path) -> dict[
             unreadable += 1
             log.append({"after_seconds": round(after, 2), "at": "unreadable"})
     start(method, epochs, broken).wait()
+    same.append((broken / "last.pt").read_bytes() == (whole / "last.pt").read_bytes())
     return {
         "method": method,
         "data": DATA,
         "epochs": epochs,
         "kills": log,
-        "finished_early": finished,
-        "same_bytes": (broken / "last.pt").read_bytes() == (whole / "last.pt").read_bytes(),
+        "finished_early": len(same) - 1,
+        "same_bytes": all(same),
         "unreadable": unreadable,
         "seconds": round(time.perf_counter() - began, 1),
     }
