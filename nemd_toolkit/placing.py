@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -143,7 +144,7 @@ def _nearest(
         for block, found, away in some:
             own = scores[: len(block)]
             torch.addmm(half, block, centroids.T, alpha=-1.0, out=own)
-            torch.argmin(own, 1, out=found)
+            _lowest(own, found)
             for part, which, out in zip(
                 *(t.split(each) for t in (block, found, away)), strict=True
             ):
@@ -164,6 +165,14 @@ def _nearest(
         for done in [pool.submit(take, blocks[first::threads]) for first in range(threads)]:
             done.result()
     return nearest, squared, sums
+
+
+def _lowest(scores: Tensor, out: Tensor) -> None:
+    """Place of each row's lowest score, the first of equal ones; a tenth of torch's time here."""
+    if scores.is_cuda:
+        torch.argmin(scores, 1, out=out)
+    else:
+        np.argmin(scores.numpy(), 1, out=out.numpy())
 
 
 def _rows_at_a_time(points: Tensor, k: int) -> int:
