@@ -1,6 +1,7 @@
 """Embedding images into a file, going on where a killed run stopped: `nemd embed`."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.encoder_choice import LoadReport
 from nemd_toolkit.encoding_pass import EncodingPass
 from nemd_toolkit.errors import InputError
+from nemd_toolkit.folder_lock import alone_at
 from nemd_toolkit.sphere import to_sphere
 
 __all__ = ["EmbeddedFile", "embed_to_file"]
@@ -50,24 +52,27 @@ def embed_to_file(
     without holding all rows in memory. `cache` is as in `embed`.
 
     Raises InputError for formats that cannot hold the ids, for a transform that is a function, for
-    images of which nobody knows whether they changed, and as `embed`.
+    images of which nobody knows whether they changed, a file that another run is writing, and as
+    `embed`.
     """
     _require_fitting(ready, path)
     assert ready.key is not None  # looked at before
     folder = cache_folder(cache)
-    rows = cached_rows(folder, ready.key, ready.images.count)
-    try:
-        if ranks.everywhere(rows is not None) and rows is not None:
-            parts, before = Parts(_folder(path), {0: rows}, seconds), 0
-        else:
-            rows = None
-            parts, before = embed_into(ready, _folder(path), ready.key, seconds=seconds)
-        dim = ranks.first("the file", lambda: _whole(ready, parts, path, folder, rows is None))
-    except OSError as error:
-        raise InputError(
-            f"{path}: expected a place to write to, got {error.strerror or error}; free or choose "
-            "another, the rows so far are kept"
-        ) from None
+    with ExitStack() as held:
+        try:
+            ranks.first("the file", lambda: held.enter_context(alone_at(path)))
+            rows = cached_rows(folder, ready.key, ready.images.count)
+            if ranks.everywhere(rows is not None) and rows is not None:
+                parts, before = Parts(_folder(path), {0: rows}, seconds), 0
+            else:
+                rows = None
+                parts, before = embed_into(ready, _folder(path), ready.key, seconds=seconds)
+            dim = ranks.first("the file", lambda: _whole(ready, parts, path, folder, rows is None))
+        except OSError as error:
+            raise InputError(
+                f"{path}: expected a place to write to, got {error.strerror or error}; free or "
+                "choose another, the rows so far are kept"
+            ) from None
     alone = path.suffix.lower() == ".npy"
     return EmbeddedFile(
         path=path,

@@ -1,4 +1,4 @@
-"""One program at a time in a folder: a lock that the system releases however its holder ends."""
+"""One program at a time in a folder or at a file: a lock that the system releases in any case."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nemd_toolkit.errors import InputError
 
-__all__ = ["alone_in"]
+__all__ = ["alone_at", "alone_in"]
 
 _NAME = ".lock"
 
@@ -32,8 +32,33 @@ def alone_in(folder: Path) -> Iterator[None]:
     """
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _NAME
-    file = _locked(path)
+    try:
+        with _held(folder / _NAME, f"{folder}: expected a folder that no other analysis is in"):
+            yield
+    finally:
+        if made:
+            with suppress(OSError):  # a report is in it
+                folder.rmdir()
+
+
+@contextmanager
+def alone_at(file: Path) -> Iterator[None]:
+    """Hold a file that is to be written, by one beside it; errors as those of `alone_in`.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with alone_at(folder / "e.npy"):
+    ...     [path.name for path in folder.iterdir()]
+    ['.e.npy.lock']
+    """
+    beside = file.with_name(f".{file.name}{_NAME}")
+    with _held(beside, f"{file}: expected a file that no other run is writing"):
+        yield
+
+
+@contextmanager
+def _held(path: Path, expected: str) -> Iterator[None]:
+    file = _locked(path, expected)
     try:
         os.ftruncate(file, 0)
         os.write(file, f"process {os.getpid()} on {socket.gethostname()}: {_words()}".encode())
@@ -41,12 +66,9 @@ def alone_in(folder: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)  # while it is held: who waits for it looks again
         os.close(file)
-        if made:
-            with suppress(OSError):  # a report is in it
-                folder.rmdir()
 
 
-def _locked(path: Path) -> int:
+def _locked(path: Path, expected: str) -> int:
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -57,8 +79,7 @@ def _locked(path: Path) -> int:
             holder = os.read(file, 500).decode(errors="replace") or "another process"
             os.close(file)
             raise InputError(
-                f"{path.parent}: expected a folder that no other analysis is at work in, got one "
-                f"held by {holder}; wait for it, or choose another --out"
+                f"{expected}, got one held by {holder}; wait for it, or choose another --out"
             ) from None
         os.close(file)  # its holder has just removed it
 

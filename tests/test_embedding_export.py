@@ -20,6 +20,7 @@ from nemd_toolkit.embedding_parts import open_parts
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.encoding import embed, prepare_pass
 from nemd_toolkit.errors import InputError
+from nemd_toolkit.folder_lock import alone_at
 from nemd_toolkit.images import open_images
 from nemd_toolkit.progress import show_progress
 from tests.small_encoder import save
@@ -269,6 +270,17 @@ def test_rows_on_disk_are_plain_npy_and_other_files_are_none(tmp_path):
     np.save(tmp_path / "b.npy", rows.numpy())
     assert read_rows(tmp_path / "b.npy") is None
     assert read_rows(tmp_path / "missing.npy") is None
+
+
+def test_a_second_run_into_one_file_is_refused(nemd, saved, tmp_path):
+    options = ("--data", "digits", "--split", "test", "--out", "e.npy", "-q")
+    with alone_at(tmp_path / "e.npy"):
+        code, out, err = nemd("embed", saved, *options)
+    assert (code, out) == (2, "")
+    assert "e.npy: expected a file that no other run is writing, got one held by process" in err
+    assert err.count("\n") == 1
+    assert nemd("embed", saved, *options)[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["e.npy"]
 
 
 def test_nemd_embed_says_the_transform_and_uses_the_cache(nemd, saved, tmp_path):
