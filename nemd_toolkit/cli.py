@@ -155,6 +155,7 @@ def compare_command(
     fail_on: FailOn = None,
     junit: JUnit = None,
     markdown: Markdown = None,
+    memory: Memory = None,
     quiet: Quiet = False,
 ) -> None:
     """Analyse several runs and set them side by side in one page and one table.
@@ -163,6 +164,7 @@ def compare_command(
     """
     from nemd_toolkit.gate import exit_code, parse_gate
     from nemd_toolkit.gate_files import require_places, write_gate_files
+    from nemd_toolkit.memory import memory_limit
     from nemd_toolkit.report.comparison import write_comparison
     from nemd_toolkit.report.naming import run_names
     from nemd_toolkit.report.text import comparison_lines
@@ -174,7 +176,7 @@ def compare_command(
     folder = out or Path("nemd-comparison")
     names = run_names(sources)
     options = {"layout": layout, "branch": branch, "encoder": encoder, "cache": cache}
-    with show_progress(not quiet):
+    with show_progress(not quiet), memory_limit(memory):
         runs = [
             (
                 name,

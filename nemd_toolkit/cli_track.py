@@ -17,6 +17,7 @@ from nemd_toolkit.cli_options import (
     Labels,
     Layer,
     Layout,
+    Memory,
     Out,
     Prototypes,
     Quiet,
@@ -46,6 +47,7 @@ def track_command(
     cache: Cache = None,
     ignore: Ignore = None,
     fail_on: FailOn = None,
+    memory: Memory = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -62,6 +64,7 @@ def track_command(
     """
     from nemd_toolkit.findings import parse_codes
     from nemd_toolkit.gate import INCONCLUSIVE, PASSED, exit_code, parse_gate, require_counted
+    from nemd_toolkit.memory import memory_limit
     from nemd_toolkit.pipeline import parse_prototypes
     from nemd_toolkit.tracking import track
 
@@ -71,7 +74,7 @@ def track_command(
     folder = out or Path("nemd-track")
     options: dict[str, Any] = {"layer": layer, "layout": layout, "branch": branch}
     options |= {"encoder": encoder, "split": split, "device": device, "cache": cache}
-    with show_progress(not quiet):
+    with show_progress(not quiet), memory_limit(memory):
         found = track(
             sources,
             data,

@@ -15,7 +15,7 @@ from nemd_toolkit.checkpoints import read_checkpoint
 from nemd_toolkit.embedding_files import load_embeddings, save_embeddings
 from nemd_toolkit.measures import measure, null
 from nemd_toolkit.measures.covariance import covariance_around
-from nemd_toolkit.memory import FIXED, PER_ROW, memory_limit
+from nemd_toolkit.memory import FIXED, PER_ROW, memory_limit, the_limit
 from nemd_toolkit.prototypes import prototypes_from_labels, prototypes_from_vectors
 from nemd_toolkit.report.document import measures_part
 from nemd_toolkit.scratch import scratch_size
@@ -114,6 +114,26 @@ def test_a_report_is_drawn_from_rows_in_a_file(files, nemd, tmp_path):
     assert "a size such as 4GB" in err
     code, _, err = nemd(*words[:-1], "10MB")
     assert (code, err.count("\n")) == (2, 1)
+
+
+def test_comparisons_and_courses_keep_to_the_memory(files, nemd, tmp_path, monkeypatch):
+    limits = []
+    monkeypatch.setattr(scratch, "for_one_matrix", _seen(limits))
+    options = ("--prototypes", "8", "--memory", "1GB", "-q")
+    for words in (("compare", "f4.npy", "f8.npy"), ("track", "f4.npy", "f8.npy")):
+        limits.clear()
+        assert nemd(*words, *options, "--out", tmp_path / words[0])[0] == 0
+        assert set(limits) == {1_000_000_000}
+        code, _, err = nemd(*words, "--memory", "10MB")
+        assert (code, err.count("\n")) == (2, 1)
+
+
+def _seen(limits):
+    def noted(rows):
+        limits.append(the_limit())
+        return float("inf")
+
+    return noted
 
 
 def test_blocks_of_a_null_are_one_draw(monkeypatch):
