@@ -6,8 +6,8 @@
 Settings are chosen on seeds and tables of their own (`choose`), then tested on others (`test`), so
 that what is reported was not looked for. Each trains below WORK/DATA/STAGE (what is there is not
 trained again) and writes `reports/pauc_study/DATA/STAGE/`: page, CSV and JSON of
-`pauc_train.compare`, `choice.json` or `answers.json` (pauc_study_answers.py), and for `test` maps
-of PCL's and PAUC's embeddings side by side.
+`pauc_train.compare`, `choice.json` or `answers.json` (pauc_study_answers.py), differences from PCL
+as a table and a picture, and for `test` maps of PCL's and PAUC's embeddings side by side.
 """
 
 import argparse
@@ -16,16 +16,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import torch
 from matplotlib.figure import Figure
-from pauc_study_answers import answers, chosen, read_runs
+from pauc_study_answers import NUMBERS, answers, chosen, difference, read_runs
+from pauc_study_plot import as_markdown, draw_differences, draw_maps
 
-import nemd_toolkit as nt
 from nemd_toolkit.figures.saving import png_bytes
-from nemd_toolkit.figures.style import themed
 from nemd_toolkit.files import replacing, write_text
-from nemd_toolkit.measures.projection import project
 from pauc_train.compare import Entry, compare
 
 CHOSEN = {"alpha": 0.1, "beta": 3.0, "gamma": 0.01}  # what ships; `choose` is to confirm it
@@ -85,39 +82,37 @@ def _pauc(name: str, settings: dict[str, Any]) -> Entry:
     return Entry(name=name, method="pauc", overrides=settings)
 
 
-@themed
-def draw_maps(work: Path, data: str, seed: int) -> Figure:
-    """Draw PCL's and PAUC's training embeddings on their two principal axes, coloured by class."""
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
-    for place, (entry, name) in enumerate((("proto x1", "PCL"), ("pauc", "PAUC"))):
-        rows = nt.embed(work / entry / f"seed-{seed}" / "last.pt", data, layer="projector")
-        flat = project(rows)
-        axes = figure.add_subplot(1, 2, place + 1)
-        classes = [] if rows.labels is None else sorted(set(rows.labels.tolist()))
-        for number, label in enumerate(classes):
-            own = flat.points[rows.labels[flat.rows] == label]  # type: ignore[index]  # has labels
-            colour = matplotlib.colormaps["tab10"](number % 10)
-            axes.scatter(own[:, 0], own[:, 1], s=4, lw=0, color=colour, label=str(label))
-        shares = " and ".join(f"{share:.0%}" for share in flat.explained[:2])
-        axes.set_title(f"{name}, seed {seed}: {shares} of the variance")
-        axes.set_aspect("equal", adjustable="datalim")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right", markerscale=3)
-    return figure
-
-
 def write(stage: str, work: Path, out: Path, data: str, seed: int) -> dict[str, Any]:
     """Copy the page and tables, and write what the runs say; gives that."""
     out.mkdir(parents=True, exist_ok=True)
     for name in ("trainings.html", "trainings.json", "runs.csv", "methods.csv", "accuracy.png"):
         shutil.copyfile(work / name, out / name)
     runs = read_runs(work)
-    found = chosen(runs) if stage == "choose" else answers(runs)
-    name = "choice.json" if stage == "choose" else "answers.json"
-    write_text(out / name, json.dumps(found, indent=1) + "\n")
-    if stage == "test":
-        with replacing(out / "maps.png") as part:
-            part.write_bytes(png_bytes(draw_maps(work, data, seed), dpi=130))
+    is_choice = stage == "choose"
+    base = "pclv2" if is_choice else "proto x1"
+    found = chosen(runs, base) if is_choice else answers(runs, base)
+    against = {
+        entry: {name: difference(runs, entry, base, name) for name in NUMBERS}
+        for entry in sorted(runs, key=lambda entry: _order(entry, is_choice))
+        if entry != base
+    }
+    write_text(out / ("choice.json" if is_choice else "answers.json"), json.dumps(found, indent=1))
+    write_text(out / "differences.md", as_markdown(against, base))
+    _save(draw_differences(against, base), out / "differences.png")
+    if not is_choice:
+        maps = draw_maps(work, data, seed, {base: "PCL", "pauc": "PAUC"})
+        _save(maps, out / "maps.png")
     return found
+
+
+def _order(entry: str, is_choice: bool) -> int:
+    names = [e.name for e in (candidates() if is_choice else tests())]
+    return names.index(entry) if entry in names else len(names)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as part:
+        part.write_bytes(png_bytes(figure, dpi=130))
 
 
 def main() -> None:
@@ -129,6 +124,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--layer", default="projector")
+    parser.add_argument("--only", nargs="*", help="entries; by default all of the stage")
     parser.add_argument("--work", type=Path, required=True, help="folder for the trainings")
     parser.add_argument("--out", type=Path, default=Path("reports/pauc_study"))
     options = parser.parse_args()
@@ -136,8 +132,9 @@ def main() -> None:
     is_choice = options.stage == "choose"
     first = FIRST_TO_CHOOSE if is_choice else FIRST_TO_TEST
     place = Path(options.data.partition(":")[0]) / options.stage
+    entries = candidates() if is_choice else tests()
     page = compare(
-        candidates() if is_choice else tests(),
+        [e for e in entries if options.only is None or e.name in options.only],
         options.data,
         seeds=range(first, first + options.seeds),
         out=options.work / place,

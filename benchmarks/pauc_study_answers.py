@@ -16,7 +16,16 @@ from trained_numbers import rank_correlation
 
 from nemd_toolkit.report.trainings import over_seeds
 
-__all__ = ["answers", "chosen", "difference", "interval", "read_results", "read_runs", "trend"]
+__all__ = [
+    "NUMBERS",
+    "answers",
+    "chosen",
+    "difference",
+    "interval",
+    "read_results",
+    "read_runs",
+    "trend",
+]
 
 NUMBERS = ("score", "excess", "raw", "linear_probe", "knn", "effective_rank")
 LEAST_PROBE = -0.002  # what the probe may lose against PCL in the mean: one digit in 450
@@ -103,10 +112,9 @@ def chosen(runs: Runs, base: str = "pclv2") -> dict[str, Any]:
     return {"base": base, "choice": table[0]["entry"] if table else None, "table": table}
 
 
-def answers(runs: Runs) -> dict[str, Any]:
+def answers(runs: Runs, pcl: str = "proto x1") -> dict[str, Any]:
     """Answer the study's questions, each with intervals."""
     weights = {f"proto x{w:g}": w for w in (0.3, 1.0, 3.0, 10.0)}
-    pcl = "proto x1"
     entries = [entry for entry in runs if entry != pcl]
     return {
         "moco_to_pcl": {name: difference(runs, pcl, "mocov2", name) for name in NUMBERS},

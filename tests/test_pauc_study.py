@@ -98,6 +98,31 @@ def test_entries_are_settings_that_the_trainer_takes(module):
     assert set(WEIGHTS) < {entry.name for entry in study.tests()}
 
 
+def test_differences_are_told_and_drawn_with_their_intervals(module):
+    plot = module("pauc_study_plot")
+
+    def between(low, high):
+        return {"mean": (low + high) / 2, "low": low, "high": high}
+
+    found = {
+        "better": {"score": between(-0.05, -0.03), "linear_probe": between(-0.01, 0.01)},
+        "worse": {"score": between(0.02, 0.04), "linear_probe": None},
+        "one seed": {"score": {"mean": 0.1, "low": None, "high": None}},
+    }
+    text = plot.as_markdown(found, "PCL").splitlines()
+    assert text[0] == "| against PCL | NEMD score | linear probe | kNN | effective rank |"
+    assert text[2] == "| better | **-0.040** [-0.050, -0.030] | +0.000 [-0.010, +0.010] | – | – |"
+    assert text[3].startswith("| worse | **+0.030**")
+    assert text[4].startswith("| one seed | +0.100 |")
+    scores, probes, *_ = plot.draw_differences(found, "PCL").axes
+    assert [label.get_text() for label in scores.get_yticklabels()] == list(found)
+    drawn = [line for line in scores.lines if len(line.get_xdata()) == 2][1:]
+    ends = [tuple(line.get_xdata()) for line in drawn]
+    assert ends == [(-0.05, -0.03), (0.02, 0.04), (0.1, 0.1)]
+    assert [line.get_color() for line in drawn] == [plot.BLUE, plot.VERMILLION, plot.NEUTRAL]
+    assert sum(len(line.get_xdata()) == 2 for line in probes.lines) == 2
+
+
 def test_a_method_beats_a_random_encoder_where_the_margin_is_sure(module):
     methods = module("methods_table")
 
