@@ -205,7 +205,9 @@ def _seeds(rows: Rows, k: int, seed: int) -> Float[Tensor, "k d"]:
     among = rows.some(max(_SEED_ROWS, _SEED_ROWS_EACH * k), seed)
     ahead = rows.count > _ENOUGH_ROWS or k >= _MANY_SEEDS
     generator = torch.Generator().manual_seed(seed)
-    return (plus_plus_ahead if ahead else plus_plus)(among, k, generator)
+    if ahead:
+        return plus_plus_ahead(among, k, generator, shared=rows.shared)
+    return plus_plus(among, k, generator)
 
 
 def _means(rows: Rows, placed: Placed, centroids: Tensor, spherical: bool) -> Tensor:

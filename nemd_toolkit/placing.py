@@ -50,10 +50,10 @@ class Rows:
         self._block = _rows_at_a_time(points, k)
         blocks = -(-self.count // self._block)
         worth = self.count * k * points.shape[1] >= _WORTH_SHARING and not points.is_cuda
-        self._shared = worth and ranks.workers() > 1
-        places = ranks.cuts(blocks) if self._shared else [0, blocks]
+        self.shared = worth and ranks.workers() > 1
+        places = ranks.cuts(blocks) if self.shared else [0, blocks]
         self._edges = [min(self.count, self._block * place) for place in places]
-        rank = ranks.rank() if self._shared else 0
+        rank = ranks.rank() if self.shared else 0
         self._start, stop = self._edges[rank : rank + 2]
         self._own = self.at(slice(self._start, stop))
 
@@ -75,17 +75,17 @@ class Rows:
                 (float(part.abs().max()) for part in self._own.split(_LEAST_ROWS * 128)),
                 default=0.0,
             )
-            if self._shared:
+            if self.shared:
                 largest = float(ranks.gathered(torch.tensor([largest])).max())
         return Grid.of(self.count, largest)
 
     def agreed(self, x: Tensor) -> Tensor:
         """Give the first process's to those that share the rows."""
-        return ranks.agreed(x) if self._shared else x
+        return ranks.agreed(x) if self.shared else x
 
     def all_of(self, own: Tensor) -> Tensor:
         """Give the numbers of all rows where each process has those of its own, the same in all."""
-        if not self._shared:
+        if not self.shared:
             return ranks.agreed(own) if ranks.workers() > 1 and not own.is_cuda else own
         whole = own.new_empty(self.count)
         whole[self._start : self._start + len(own)] = own
@@ -105,7 +105,7 @@ class Rows:
                 totals[place] = block.sum(dtype=torch.float64)
         sizes = torch.bincount(nearest, minlength=self._k)
         counted = torch.cat([sizes.cpu(), torch.tensor([moved])])
-        if self._shared:
+        if self.shared:
             ranks.added(totals)
             ranks.added(counted)
             if sums is not None:

@@ -1,0 +1,35 @@
+"""Seeds of k-means that several processes choose together are those of one."""
+
+import os
+
+import pytest
+import torch
+
+from nemd_toolkit import processes, ranks, seeding
+from tests import worlds
+from tests.distributed.running import Started
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="starts copies of this process")
+K = 320  # five seeds at a time
+
+
+def seeds(points, shared):
+    return seeding.plus_plus_ahead(points, K, torch.Generator().manual_seed(2), shared=shared)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_seeds_do_not_depend_on_the_number_of_processes(tmp_path, monkeypatch, count):
+    monkeypatch.setattr(seeding, "_ROWS", 256)  # 12 blocks, the last one not full
+    points = worlds.clusters(2_900, 12, 400, 0.4)[0]
+
+    def choose(rank):
+        torch.set_num_threads(1)
+        with processes.joined():
+            assert ranks.workers() == count
+            torch.save(seeds(points, shared=True), tmp_path / f"{rank}.pt")
+
+    assert Started(count, choose, tmp_path / "said").wait() == [0] * count
+    alone = seeds(points, shared=False)
+    assert len(alone.unique(dim=0)) == K
+    for rank in range(count):
+        assert torch.equal(torch.load(tmp_path / f"{rank}.pt", weights_only=True), alone)
