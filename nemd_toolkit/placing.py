@@ -25,6 +25,7 @@ __all__ = ["Placed", "Rows", "some_of"]
 
 _BLOCK = 16_777_216  # entries of one (rows, k) block: 64 MB in float32
 _CACHED = 1_048_576  # entries of a block that one core works on: 4 MB
+_TILE = 2_048  # centroids at a time: more would leave no rows for such a block
 _PART, _LEAST_ROWS = 262_144, 32  # entries, rows at a time where k is of no matter: 1 MB
 _WORTH_SHARING = 2e8  # products of a step: some milliseconds, ten times what it takes to agree
 
@@ -137,14 +138,16 @@ def _nearest(
     each = max(_LEAST_ROWS, _PART // points.shape[1])
     adding = threading.Lock()  # one sum for all threads: it may be as large as the rows
 
+    tiles = list(
+        zip(*(t.split(_tile(points, len(centroids))) for t in (centroids, half)), strict=True)
+    )
+
     def take(some: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
-        scores = points.new_empty(min(rows, len(points)), len(centroids))  # one for all: memory
+        scores = points.new_empty(min(rows, len(points)) * len(tiles[0][0]))  # one for all: memory
         apart = points.new_empty(each, points.shape[1])
         wide = torch.empty_like(apart, dtype=torch.float64)
         for block, found, away in some:
-            own = scores[: len(block)]
-            torch.addmm(half, block, centroids.T, alpha=-1.0, out=own)
-            _lowest(own, found)
+            _closest(block, tiles, scores, found)
             for part, which, out in zip(
                 *(t.split(each) for t in (block, found, away)), strict=True
             ):
@@ -167,21 +170,47 @@ def _nearest(
     return nearest, squared, sums
 
 
-def _lowest(scores: Tensor, out: Tensor) -> None:
+def _closest(
+    block: Tensor, tiles: Sequence[tuple[Tensor, Tensor]], scores: Tensor, out: Tensor
+) -> None:
+    """Find each row's nearest centroid, by tiles of these and half of their squared norms."""
+    best, first = None, 0
+    for centroids, half in tiles:
+        own = scores[: len(block) * len(half)].view(len(block), len(half))
+        torch.addmm(half, block, centroids.T, alpha=-1.0, out=own)
+        places = _lowest(own)
+        if len(tiles) == 1:
+            out.copy_(places)
+            return
+        lowest = own.gather(1, places[:, None])[:, 0]
+        if best is None:
+            best = lowest
+            out.copy_(places)
+        else:
+            out.copy_(torch.where(lowest < best, places + first, out))
+            best = torch.minimum(best, lowest)
+        first += len(half)
+
+
+def _lowest(scores: Tensor) -> Tensor:
     """Place of each row's lowest score, the first of equal ones; a tenth of torch's time here."""
     if scores.is_cuda:
-        torch.argmin(scores, 1, out=out)
-    else:
-        np.argmin(scores.numpy(), 1, out=out.numpy())
+        return scores.argmin(1)
+    return torch.from_numpy(np.argmin(scores.numpy(), 1))
 
 
 def _rows_at_a_time(points: Tensor, k: int) -> int:
-    """Give rows whose scores stay in the cache of a core, where there are not very many centroids.
+    """Give rows whose scores stay in the cache of a core; on a GPU more is faster.
 
-    With fewer than 512 rows a product spends its time on the centroids; on a GPU larger is faster.
+    With fewer than 512 rows a product spends its time on the centroids.
     """
-    most = max(1, _BLOCK // k)
-    return most if points.is_cuda else min(most, max(512, _CACHED // k))
+    if points.is_cuda:
+        return max(1, _BLOCK // k)
+    return max(512, _CACHED // min(k, _TILE))
+
+
+def _tile(points: Tensor, k: int) -> int:
+    return k if points.is_cuda else _TILE
 
 
 def some_of(count: int, most: int, seed: int) -> Int[Tensor, " m"] | None:
