@@ -122,7 +122,9 @@ def _best(
     best = min(runs, key=lambda run: run.placed.total)
     placed = best.placed
     if chosen is not None:
-        rows = Rows(points, None, k)
+        bound, rows = rows.bound, Rows(points, None, k)
+        if bound is not None:
+            rows.prune(best.centroids, bound)
         placed = rows.place(best.centroids)
     alone = ranks.workers() == 1 or points.is_cuda
     return KMeans(
@@ -193,6 +195,8 @@ def _lloyd(
         step += 1
         advance(1)
         centroids = rows.agreed(_means(rows, placed, centroids, spherical))
+        if step == 1:  # seeds, single rows, are farther from the others than means are
+            rows.prune(centroids)
         before = placed
         placed = rows.place(centroids, grid if step < iterations else None, before)
         converged = placed.moved <= enough

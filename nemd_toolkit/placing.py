@@ -10,23 +10,28 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from nemd_toolkit import ranks
 from nemd_toolkit.exact_sums import Grid
+from nemd_toolkit.nearest_centroid import TILE, Search
 from nemd_toolkit.scratch import release, rows_at
 from nemd_toolkit.threads import one_thread
+
+if TYPE_CHECKING:  # compiling takes time, which few rows do not need
+    from nemd_toolkit.pruning import Bound, PrunedSearch
 
 __all__ = ["Placed", "Rows", "some_of"]
 
 _BLOCK = 16_777_216  # entries of one (rows, k) block: 64 MB in float32
 _CACHED = 1_048_576  # entries of a block that one core works on: 4 MB
-_TILE = 2_048  # centroids at a time: more would leave no rows for such a block
 _PART, _LEAST_ROWS = 262_144, 32  # entries, rows at a time where k is of no matter: 1 MB
+_WORTH_PRUNING = 2e9  # products of a step: below it a compiler's time is not worth it
+_FEWER = 8  # a bound's directions for each centroid, where rows are shortened at every step
 _WORTH_SHARING = 2e8  # products of a step: some milliseconds, ten times what it takes to agree
 
 
@@ -57,6 +62,8 @@ class Rows:
         rank = ranks.rank() if self.shared else 0
         self._start, stop = self._edges[rank : rank + 2]
         self._own = self.at(slice(self._start, stop))
+        self.bound: Bound | None = None
+        self._short: list[Tensor] | None = None
 
     def at(self, places: slice | Tensor) -> Tensor:
         """Give rows by their places among those to fit to: a view where that is possible."""
@@ -93,11 +100,38 @@ class Rows:
         ranks.spread(whole, self._edges)
         return whole
 
+    def prune(self, centroids: Tensor, bound: "Bound | None" = None) -> None:
+        """Let a bound pass over centroids from now on, where that pays: found here, or given.
+
+        Of rows that one is found for, what it compares first is kept: some of their memory more.
+        """
+        dim = self._points.shape[1]
+        if self._points.is_cuda or self._points.dtype != torch.float32:
+            return
+        if bound is not None:
+            self.bound = bound if self._k >= _FEWER * bound.basis.shape[1] else None
+        elif self.count * self._k * dim >= _WORTH_PRUNING:
+            from nemd_toolkit.pruning import SAMPLED, bound_for, may_pay
+
+            pays = may_pay(self.count, self._k, dim)
+            self.bound = bound_for(self.some(SAMPLED, 0), centroids) if pays else None
+            if self.bound is not None:
+                self._short = [self.bound.shortened(b) for b in self._own.split(self._block)]
+
+    def _search(self, centroids: Tensor, before: Placed | None) -> "Search | PrunedSearch":
+        if self.bound is None:
+            return Search(centroids)
+        from nemd_toolkit.pruning import PrunedSearch
+
+        earlier = None if before is None else before.nearest.split(self._block)
+        return PrunedSearch(self.bound, centroids, self._short, earlier)
+
     def place(
         self, centroids: Tensor, grid: Grid | None = None, before: Placed | None = None
     ) -> Placed:
         """Find each row's nearest centroid; on a grid, with the sums of each centroid's rows."""
-        nearest, squared, sums = _nearest(self._own, centroids, self._block, grid)
+        search = self._search(centroids, before)
+        nearest, squared, sums = _nearest(self._own, centroids, search, self._block, grid)
         moved = 0 if before is None else int((nearest != before.nearest).sum())
         totals = torch.zeros(-(-self.count // self._block), dtype=torch.float64)
         first = self._start // self._block  # sums of blocks are added in the order of the rows
@@ -122,32 +156,28 @@ class Rows:
 
 
 def _nearest(
-    points: Tensor, centroids: Tensor, rows: int, grid: Grid | None
+    points: Tensor, centroids: Tensor, search: "Search | PrunedSearch", rows: int, grid: Grid | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Index of, and squared distance to, the nearest centroid; the lowest index wins ties.
+    """Find the number of, and squared distance to, the nearest centroid of each row.
 
     And the sums of the rows of each centroid. Threads of ours share the blocks, each with torch on
     one thread: a block is too short for two. Its rows do not depend on the number of threads, and
     sums are exact, so that the answer does not.
     """
-    half = 0.5 * centroids.square().sum(1)
     nearest = torch.empty(len(points), dtype=torch.long, device=points.device)
     squared = points.new_empty(len(points))
     sums = None if grid is None else torch.zeros_like(centroids, dtype=torch.float64)
-    blocks = list(zip(*(t.split(rows) for t in (points, nearest, squared)), strict=True))
+    parts = zip(*(t.split(rows) for t in (points, nearest, squared)), strict=True)
+    blocks = [(number, *block) for number, block in enumerate(parts)]
     each = max(_LEAST_ROWS, _PART // points.shape[1])
     adding = threading.Lock()  # one sum for all threads: it may be as large as the rows
 
-    tiles = list(
-        zip(*(t.split(_tile(points, len(centroids))) for t in (centroids, half)), strict=True)
-    )
-
-    def take(some: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
-        scores = points.new_empty(min(rows, len(points)) * len(tiles[0][0]))  # one for all: memory
+    def take(some: Sequence[tuple[int, Tensor, Tensor, Tensor]]) -> None:
+        scores = points.new_empty(min(rows, len(points)) * search.width)  # one for all: memory
         apart = points.new_empty(each, points.shape[1])
         wide = torch.empty_like(apart, dtype=torch.float64)
-        for block, found, away in some:
-            _closest(block, tiles, scores, found)
+        for number, block, found, away in some:
+            search.find(number, block, scores, found)
             for part, which, out in zip(
                 *(t.split(each) for t in (block, found, away)), strict=True
             ):
@@ -170,35 +200,6 @@ def _nearest(
     return nearest, squared, sums
 
 
-def _closest(
-    block: Tensor, tiles: Sequence[tuple[Tensor, Tensor]], scores: Tensor, out: Tensor
-) -> None:
-    """Find each row's nearest centroid, by tiles of these and half of their squared norms."""
-    best, first = None, 0
-    for centroids, half in tiles:
-        own = scores[: len(block) * len(half)].view(len(block), len(half))
-        torch.addmm(half, block, centroids.T, alpha=-1.0, out=own)
-        places = _lowest(own)
-        if len(tiles) == 1:
-            out.copy_(places)
-            return
-        lowest = own.gather(1, places[:, None])[:, 0]
-        if best is None:
-            best = lowest
-            out.copy_(places)
-        else:
-            out.copy_(torch.where(lowest < best, places + first, out))
-            best = torch.minimum(best, lowest)
-        first += len(half)
-
-
-def _lowest(scores: Tensor) -> Tensor:
-    """Place of each row's lowest score, the first of equal ones; a tenth of torch's time here."""
-    if scores.is_cuda:
-        return scores.argmin(1)
-    return torch.from_numpy(np.argmin(scores.numpy(), 1))
-
-
 def _rows_at_a_time(points: Tensor, k: int) -> int:
     """Give rows whose scores stay in the cache of a core; on a GPU more is faster.
 
@@ -206,11 +207,7 @@ def _rows_at_a_time(points: Tensor, k: int) -> int:
     """
     if points.is_cuda:
         return max(1, _BLOCK // k)
-    return max(512, _CACHED // min(k, _TILE))
-
-
-def _tile(points: Tensor, k: int) -> int:
-    return k if points.is_cuda else _TILE
+    return max(512, _CACHED // min(k, TILE))
 
 
 def some_of(count: int, most: int, seed: int) -> Int[Tensor, " m"] | None:
