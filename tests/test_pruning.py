@@ -37,6 +37,7 @@ def small(monkeypatch):
     monkeypatch.setattr(nearest_centroid, "TILE", 7)
     monkeypatch.setattr(placing, "_WORTH_PRUNING", 0)
     monkeypatch.setattr(pruning, "may_pay", lambda *_: True)
+    monkeypatch.setattr(pruning, "_WORTH", float("inf"))
 
 
 @settings(max_examples=30, deadline=None)
