@@ -136,7 +136,8 @@ def _about(lines: Sequence[Entry], job: Asked, seeds: Sequence[int]) -> dict[str
         "seeds": ", ".join(map(str, seeds)),
         "epochs": "as the recipe says" if job.epochs is None else str(job.epochs),
         "settings": settings or "as the recipe says",
-        "NEMD": f"of the {job.layer}, training images, K = {_said(_counts(job))}",
+        "NEMD": f"of the {job.layer}, training images, K = {_said(_counts(job))}; numbers are the "
+        "mean over K, verdicts read the K that shows the most",
         "linear probe, kNN": "of the backbone, held-out images",
         **own,
     }
