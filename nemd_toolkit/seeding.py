@@ -80,7 +80,7 @@ class _Share:
         self._start, self._stop = self._edges[rank : rank + 2]
         rows = points.new_zeros((stop - self._first) * _ROWS, points.shape[1])
         rows[: self._stop - self._start] = points[self._start : self._stop]
-        self._rows = rows.view(-1, _ROWS, points.shape[1])
+        self._rows = rows.view(stop - self._first, _ROWS, points.shape[1])
         self._squares = self._rows.square().sum(2)
         self._memory = points.new_empty(0)
 

@@ -17,9 +17,9 @@ def seeds(points, shared):
     return seeding.plus_plus_ahead(points, K, torch.Generator().manual_seed(2), shared=shared)
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_seeds_do_not_depend_on_the_number_of_processes(tmp_path, monkeypatch, count):
-    monkeypatch.setattr(seeding, "_ROWS", 256)  # 12 blocks, the last one not full
+@pytest.mark.parametrize(("count", "rows"), [(2, 256), (3, 256), (4, 1_000)])
+def test_seeds_do_not_depend_on_the_number_of_processes(tmp_path, monkeypatch, count, rows):
+    monkeypatch.setattr(seeding, "_ROWS", rows)  # 12 blocks or 3, the last one not full
     points = worlds.clusters(2_900, 12, 400, 0.4)[0]
 
     def choose(rank):
