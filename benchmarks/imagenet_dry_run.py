@@ -100,8 +100,9 @@ def dry_run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     asked = load_config(options.method, options.recipe, {})
     config = load_config(options.method, options.recipe, settings)
     start = time.perf_counter()
+    out = RunFolder(folder / "out")
     run = _prepare(
-        method_named(options.method), data, config, options.seed, RunFolder(folder / "out"), "cpu"
+        method_named(options.method), data, config, options.seed, out, "cpu", "off", print
     )
     opened = time.perf_counter() - start
     run.training.clusterings = clusterings(run, options.seed)

@@ -25,7 +25,7 @@ from nemd_toolkit.figures.saving import png_bytes
 from nemd_toolkit.files import replacing, write_text
 from pauc_train.compare import Entry, compare
 
-CHOSEN = {"alpha": 0.1, "beta": 3.0, "gamma": 0.01}  # what ships; `choose` is to confirm it
+CHOSEN: dict[str, Any] = {"alpha": 0.0, "beta": 3.0, "gamma": 0.0, "uniform_log": True}  # ships
 FIRST_TO_CHOOSE, FIRST_TO_TEST = 100, 200  # seeds; recipes were tried on those below
 
 
@@ -73,16 +73,24 @@ def candidates() -> list[Entry]:
 
 
 def tests() -> list[Entry]:
-    """The questions: MoCo to PCL, ProtoNCE's weight, PAUC, and PAUC without each of its terms."""
+    """The questions: MoCo to PCL, ProtoNCE's weight, PAUC, and what each term and reading does."""
     entries = [Entry(name="mocov2", method="mocov2")]
     entries += [
         Entry(name=f"proto x{w:g}", method="pclv2", overrides={"prototype_weight": w})
         for w in (0.3, 1.0, 3.0, 10.0)
     ]
-    entries.append(_pauc("pauc", CHOSEN))
-    for name in CHOSEN:
-        entries.append(_pauc(f"pauc without {name}", {**CHOSEN, name: 0.0}))
-    return [*entries, _pauc("corr alone, literal", {"alpha": 0.0, "beta": 0.0, "gamma": 1.0})]
+    settings: dict[str, dict[str, Any]] = {
+        "pauc": CHOSEN,
+        "pauc and align": {**CHOSEN, "alpha": 0.1},
+        "pauc and corr": {**CHOSEN, "gamma": 0.01},
+        "align and corr, no uniform": {**CHOSEN, "alpha": 0.1, "beta": 0.0, "gamma": 0.01},
+        "uniform alone, literal": {**NONE, "beta": 30.0, "uniform_log": False},
+        "align alone": {**NONE, "alpha": 1.0},
+        "corr alone, literal": {**NONE, "gamma": 1.0},
+        "corr alone, Jensen-Shannon": {**NONE, "gamma": 1.0, "corr": "jensen-shannon"},
+        "corr alone, decorrelation": {**NONE, "gamma": 10.0, "corr": "decorrelation"},
+    }
+    return [*entries, *(_pauc(name, own) for name, own in settings.items())]
 
 
 def _pauc(name: str, settings: dict[str, Any]) -> Entry:

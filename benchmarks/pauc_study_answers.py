@@ -120,10 +120,10 @@ def answers(runs: Runs, pcl: str = "proto x1") -> dict[str, Any]:
         "moco_to_pcl": {name: difference(runs, pcl, "mocov2", name) for name in NUMBERS},
         "with_weight": {name: trend(runs, weights, name) for name in NUMBERS},
         "against_pcl": {e: {n: difference(runs, e, pcl, n) for n in NUMBERS} for e in entries},
-        "without_a_term": {
+        "with_a_term_more": {
             entry: {name: difference(runs, entry, "pauc", name) for name in NUMBERS}
             for entry in runs
-            if entry.startswith("pauc without")
+            if entry.startswith("pauc and")
         },
         "accuracy_follows": {name: _follows(runs, name) for name in ("linear_probe", "knn")},
         "means": {

@@ -65,12 +65,12 @@ def test_every_question_has_its_answer(study):
     }
     runs["mocov2"] = {s: run(score=0.5 + 0.01 * s, linear_probe=0.99) for s in (200, 201, 202)}
     runs["pauc"] = {s: run(score=0.55 + 0.01 * s) for s in (200, 201, 202)}
-    runs["pauc without beta"] = {s: run(score=0.58 + 0.01 * s) for s in (200, 201, 202)}
+    runs["pauc and align"] = {s: run(score=0.58 + 0.01 * s) for s in (200, 201, 202)}
     found = study.answers(runs)
     assert found["moco_to_pcl"]["score"]["mean"] == pytest.approx(0.1)
     assert found["with_weight"]["score"]["mean"] == pytest.approx(0.1)
     assert found["against_pcl"]["pauc"]["score"]["mean"] == pytest.approx(-0.05)
-    assert found["without_a_term"]["pauc without beta"]["score"]["low"] == pytest.approx(0.03)
+    assert found["with_a_term_more"]["pauc and align"]["score"]["low"] == pytest.approx(0.03)
     assert found["accuracy_follows"]["linear_probe"]["rho"] < 0
     json.dumps(found, allow_nan=False)
 
