@@ -207,7 +207,7 @@ def _rows_at_a_time(points: Tensor, k: int) -> int:
     """
     if points.is_cuda:
         return max(1, _BLOCK // k)
-    return max(512, _CACHED // min(k, TILE))
+    return max(512, _CACHED // min(k, TILE) // 512 * 512)
 
 
 def some_of(count: int, most: int, seed: int) -> Int[Tensor, " m"] | None:
