@@ -59,6 +59,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     # added when the lowest scores stood at the ends of those above
     "uniform 100": {"beta": 100.0},
     "log uniform 3": {"beta": 3.0, "uniform_log": True},
+    "log uniform 10": {"beta": 10.0, "uniform_log": True},
     "corr 100, decorrelation": {"gamma": 100.0, "corr": "decorrelation"},
     "0.1, 30, 0": {"alpha": 0.1, "beta": 30.0},
     "0, 30, 0.01": {"beta": 30.0, "gamma": 0.01},
