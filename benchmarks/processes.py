@@ -23,7 +23,7 @@ SCHEMA = "nemd-processes/1"
 METHODS: dict[str, dict[str, Any]] = {
     "moco": {},
     "pcl": {"warmup_epochs": 3},
-    "pauc": {"warmup_epochs": 3},
+    "pauc": {"warmup_epochs": 3, "alpha": 0.1, "beta": 3.0, "gamma": 0.01},
     "swav": {"freeze_epochs": 1},
     "simclr": {},
     "barlow-twins": {},

@@ -59,7 +59,8 @@ def encoder():
 def config():
     return PaucConfig(
         arch="resnet8-tiny", head="linear", embedding_dim=5, queue_size=12, clusters=(3, 4),
-        warmup_epochs=0, negatives=2, alpha=0.7, beta=0.5, gamma=0.3, key_momentum=0.9,
+        warmup_epochs=0, negatives=2, alpha=0.7, beta=0.5, gamma=0.3, uniform_log=False,
+        key_momentum=0.9,
     )  # fmt: skip
 
 

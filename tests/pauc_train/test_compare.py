@@ -46,8 +46,8 @@ def test_every_run_and_every_method_has_its_row(compared):
         assert float(row["linear_probe"]) == pytest.approx(np.mean(values))
     document = json.loads((out / "trainings.json").read_text())
     assert (document["schema"], len(document["runs"])) == ("nemd-trainings/1", 4)
-    said = "of the projector, training images, K = 40, 20, 10; numbers are the mean over K, "
-    assert document["about"]["NEMD"] == said + "verdicts read the K that shows the most"
+    told = "of the projector, training images, K = 40, 20, 10; numbers are the mean over K, "
+    assert document["about"]["NEMD"] == told + "verdicts read the K that shows the most"
     text = page.read_text(encoding="utf-8")
     for words in ("mocov2", "pauc", "linear probe", "figure-accuracy"):
         assert words in text

@@ -160,7 +160,7 @@ def test_values_by_hand():
         queue=-plane,
         indices=torch.tensor([0, 1]),
         clusterings=(clustering,),
-        config=PaucConfig(temperature=1.0, corr_temperature=1.0),
+        config=PaucConfig(temperature=1.0, corr_temperature=1.0, uniform_log=False),
         generator=torch.Generator(),
     )
     values = {name: float(term.value) for name, term in pauc.terms(step).items()}

@@ -16,6 +16,7 @@ DOUBLE = str(Path(__file__).with_name("double_precision.py"))
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 PATIENCE = 240
 PAUC = {"arch": "resnet8-tiny", "embedding_dim": 16, "clusters": [10, 20], "save_every": 100}
+PAUC |= {"alpha": 0.1, "beta": 3.0, "gamma": 0.01}
 
 
 def start(out, settings, *, processes=1, program=("-m", "pauc_train"), method="pauc"):
