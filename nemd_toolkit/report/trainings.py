@@ -152,7 +152,8 @@ def _picture(runs: Sequence[TrainedRun], methods: Sequence[str]) -> Picture:
         name="accuracy",
         title="Accuracy against NEMD score",
         reading="Up is a better linear probe on held-out images, left is less coagulated; bars are "
-        "95 % intervals over seeds. A healthy method that learns is at the upper left.",
+        "95 % intervals over seeds. A healthy method that learns is at the upper left. Names that "
+        "would cover others are left out: point at a dot.",
         alt=f"NEMD score and linear probe: {told}." if told else "No method has both numbers.",
         figure=draw_accuracy(points),
         data=accuracy_data(points),
