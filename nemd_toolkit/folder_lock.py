@@ -51,6 +51,7 @@ def alone_at(file: Path) -> Iterator[None]:
     ...     [path.name for path in folder.iterdir()]
     ['.e.npy.lock']
     """
+    file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(f".{file.name}{_NAME}")
     with _held(beside, f"{file}: expected a file that no other run is writing"):
         yield
