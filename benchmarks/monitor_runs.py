@@ -11,6 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from trained_settings import ALIGN_ONLY, BESIDE_CORR
+
 from nemd_toolkit.errors import Collapsed, NemdError
 from pauc_train.loop import fit
 from pauc_train.process import Interrupted
@@ -32,15 +34,6 @@ class Kind:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
-_ALIGN_ONLY = {
-    "instance_weight": 0.0,
-    "prototype_weight": 0.0,
-    "alpha": 1.0,
-    "beta": 0.0,
-    "gamma": 0.0,
-    "warmup_epochs": 0,
-}
-
 # The first six come first, with every seed.
 RUNS: tuple[Kind, ...] = (
     Kind(name="pclv2", method="pclv2", collapses=False),
@@ -51,7 +44,7 @@ RUNS: tuple[Kind, ...] = (
         method="pauc",
         collapses=True,
         epochs=60,
-        overrides=_ALIGN_ONLY | {"learning_rate": 0.3, "clusters": [600]},
+        overrides=ALIGN_ONLY | {"learning_rate": 0.3, "clusters": [600]},
     ),
     Kind(
         name="proto x100",
@@ -89,7 +82,7 @@ RUNS: tuple[Kind, ...] = (
         method="pauc",
         collapses=True,
         epochs=60,
-        overrides={"gamma": 10.0, "warmup_epochs": 5},
+        overrides=BESIDE_CORR | {"gamma": 10.0, "warmup_epochs": 5},
     ),
 )
 _FIRST = 6

@@ -5,7 +5,7 @@
 
 Settings are chosen on seeds and tables of their own (`choose`), then tested on others (`test`), so
 that what is reported was not looked for. Each trains below WORK/DATA/STAGE (what is there is not
-trained again) and writes `reports/pauc_study/DATA/STAGE/`: page, CSV and JSON of
+trained again) and writes `reports/pauc_study/DATA/STAGE/`: plot, CSV and JSON of
 `pauc_train.compare`, `choice.json` or `answers.json` (pauc_study_answers.py), differences from PCL
 as a table and a picture, and for `test` maps of PCL's and PAUC's embeddings side by side.
 """
@@ -99,9 +99,9 @@ def _pauc(name: str, settings: dict[str, Any]) -> Entry:
 
 
 def write(stage: str, work: Path, out: Path, data: str, seed: int) -> dict[str, Any]:
-    """Copy the page and tables, and write what the runs say; gives that."""
+    """Copy tables and plot, and write what the runs say; gives that."""
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("trainings.html", "trainings.json", "runs.csv", "methods.csv", "accuracy.png"):
+    for name in ("trainings.json", "runs.csv", "methods.csv", "accuracy.png"):
         shutil.copyfile(work / name, out / name)
     runs = read_runs(work)
     is_choice = stage == "choose"

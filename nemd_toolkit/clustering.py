@@ -123,8 +123,7 @@ def _best(
     placed = best.placed
     if chosen is not None:
         bound, rows = rows.bound, Rows(points, None, k)
-        if bound is not None:
-            rows.prune(best.centroids, bound)
+        rows.prune_by(bound)
         placed = rows.place(best.centroids)
     alone = ranks.workers() == 1 or points.is_cuda
     return KMeans(

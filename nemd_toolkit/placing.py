@@ -100,23 +100,26 @@ class Rows:
         ranks.spread(whole, self._edges)
         return whole
 
-    def prune(self, centroids: Tensor, bound: "Bound | None" = None) -> None:
-        """Let a bound pass over centroids from now on, where that pays: found here, or given.
+    def prune(self, centroids: Tensor) -> None:
+        """Let a bound pass over centroids from now on, if one pays.
 
-        Of rows that one is found for, what it compares first is kept: some of their memory more.
+        What it compares first is kept for each row: some of their memory more.
         """
         dim = self._points.shape[1]
         if self._points.is_cuda or self._points.dtype != torch.float32:
             return
-        if bound is not None:
-            self.bound = bound if self._k >= _FEWER * bound.basis.shape[1] else None
-        elif self.count * self._k * dim >= _WORTH_PRUNING:
+        if self.count * self._k * dim >= _WORTH_PRUNING:
             from nemd_toolkit.pruning import SAMPLED, bound_for, may_pay
 
             pays = may_pay(self.count, self._k, dim)
             self.bound = bound_for(self.some(SAMPLED, 0), centroids) if pays else None
             if self.bound is not None:
                 self._short = [self.bound.shortened(b) for b in self._own.split(self._block)]
+
+    def prune_by(self, bound: "Bound | None") -> None:
+        """Take a bound found for others of these rows, if it pays to shorten each when it comes."""
+        pays = bound is not None and self._k >= _FEWER * bound.basis.shape[1]
+        self.bound = bound if pays else None
 
     def _search(self, centroids: Tensor, before: Placed | None) -> "Search | PrunedSearch":
         if self.bound is None:
