@@ -109,7 +109,8 @@ _SIMCLR = replace(
     _CROP, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, jitter=0.8, grey=0.2, blur=0.5
 )
 _BYOL = replace(_CROP, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, jitter=0.8, grey=0.2)
-_CLOTHES = replace(_CROP, area=(0.3, 1.0), brightness=0.4, contrast=0.4)
+# strong: clothes differ most in light. Probe of four epochs .850, .844 at 0.4, .831 without it
+_CLOTHES = replace(_CROP, area=(0.3, 1.0), brightness=0.8, contrast=0.8)
 _DIGITS = Views(
     rotation=15.0,
     area=(0.7, 1.3),

@@ -134,12 +134,28 @@ def test_a_method_beats_a_random_encoder_where_the_margin_is_sure(module):
         "sure": {0: result(0.95), 1: result(0.96), 2: result(0.94)},
         "unsure": {0: result(0.95), 1: result(0.85), 2: result(None, failed="no")},
     }
-    random = {name: {s: result(0.85 + 0.001 * s) for s in range(3)} for name in trained}
-    rows = [methods.row(name, trained, random) for name in trained]
+    rows = [
+        methods.beside_random(methods.row(name, trained), [0.85, 0.851, 0.852]) for name in trained
+    ]
     assert [row["beats"] for row in rows] == [True, False]
-    assert rows[0]["margin"]["mean"] == pytest.approx(0.099)
     assert rows[1]["failed"] == ["no"]
     assert (rows[1]["runs"], rows[1]["score"]) == (2, None)
+    test = stats.ttest_ind([0.95, 0.96, 0.94], [0.85, 0.851, 0.852], equal_var=False)
+    low, high = test.confidence_interval(0.95)
+    assert rows[0]["margin"] == {
+        "mean": pytest.approx(0.099),
+        "low": pytest.approx(low),
+        "high": pytest.approx(high),
+    }
+    alone = methods.beside_random(methods.row("sure", {"sure": {0: result(0.95)}}), [0.85])
+    assert (alone["margin"]["low"], alone["beats"]) == (None, False)
     text = methods.table(rows)
     assert text.index("| sure |") < text.index("| unsure |")
     assert "3 healthy" in text
+
+
+def test_a_random_encoder_keeps_its_first_weights_and_is_probed(module):
+    methods = module("methods_table")
+    first, again = (methods._random_probe(("mocov2", "digits", 3)) for _ in range(2))
+    assert first == again
+    assert 0.7 < first < 0.95
