@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from sklearn.datasets import load_digits
 
 from nemd_toolkit.errors import InputError, UnsafeFile
 from nemd_toolkit.images import open_images, resize_and_crop
+from nemd_toolkit.images.pictures import DamagedPictures, Pictures
+from nemd_toolkit.images.resizing import Sizing
 
 PARTS = {"train": 6, "t10k": 4}
 
@@ -321,3 +324,21 @@ def test_wrong_splits_and_sizes_are_refused():
         open_images("digits", "validation")
     with pytest.raises(InputError, match="at least 1"):
         open_images("digits", size=(0, 8))
+
+
+def test_headers_are_read_by_threads_and_told_in_order(tmp_path):
+    Image.fromarray(np.zeros((4, 6), dtype=np.uint8)).save(tmp_path / "a.png")
+    together = threading.Barrier(3)
+
+    def source(row):
+        if row in (0, 40, 80):  # of three parts, which wait for each other
+            together.wait(timeout=20)
+        return tmp_path / ("a.png" if row % 50 else "missing.png")
+
+    names = [f"{row}.png" for row in range(1200)]
+    pictures = Pictures(where="here", names=names, source=source)
+    with pytest.raises(DamagedPictures) as found:
+        pictures.inspect(None)
+    assert found.value.names == tuple(f"{row}.png" for row in range(0, 1200, 50))
+    pictures = Pictures(where="here", names=names, source=lambda row: tmp_path / "a.png")
+    assert pictures.inspect(None) == (1, Sizing(size=(4, 6)))
