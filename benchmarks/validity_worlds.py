@@ -119,6 +119,12 @@ def _said(measures: Measures, findings: tuple[Finding, ...], verdict: Verdict) -
             None if c.nemd is None or c.nemd.score is None else _short(c.nemd.score.value)
             for c in measures.clusterings
         ],
+        "beyond_axes": [
+            None if c.nemd is None else _short(c.nemd.beyond_axes) for c in measures.clusterings
+        ],
+        "clumping": [
+            None if c.nemd is None else _short(c.nemd.clumping) for c in measures.clusterings
+        ],
         "perplexity": [_short(c.usage.perplexity) for c in measures.clusterings],
         "used": [c.usage.used for c in measures.clusterings],
     }

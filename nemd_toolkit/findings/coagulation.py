@@ -32,7 +32,9 @@ ABOUT = About(
     fires="the NEMD score, 0 on the uniform sphere and 1 when every cloud is a point, lies above "
     "0.75, and its whole 95 % interval above 0.70, in at least one clustering; or above 0.70 where "
     "it is too low since prototypes hold several groups each: tight clumps within them, or a rise "
-    "with K. Above 0.75 with a wider interval: a warning, and an inconclusive verdict",
+    "with K. Above 0.75 with a wider interval: a warning, and an inconclusive verdict. Only a "
+    "warning, too, where few axes bring it there: where the excess is less than 0.65 of the way "
+    "from points with the same axes and no groups to collapse",
     remedy="Lower the weight of the prototype loss or start it later; raise its temperature (PCL's "
     "φ); use more prototypes; add PAUC's prototype terms or instance uniformity, and watch kNN "
     "beside NEMD. If labels are what you want to separate and nothing else, this may be harmless.",
@@ -52,6 +54,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         "score_warning": limits.coagulation_warning,
         "clumping": limits.clumping,
         "steep_rise": limits.steep_rise,
+        "beyond_axes": limits.beyond_axes,
     }
     if not scored:
         reason = measures.nemd.score_missing if measures.nemd else measures.nemd_missing
@@ -67,7 +70,9 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
     return Finding(
         about=ABOUT,
         status=status,
-        undecided=status == "warning" and score.value > limits.coagulation_issue,
+        undecided=status == "warning"
+        and score.value > limits.coagulation_issue
+        and not _by_axes(worst, limits),
         message=f"NEMD score {score.value:.2f} [{score.low:.2f}, {score.high:.2f}] "
         f"{_place(worst.clustering)}: {_told(worst, limits)}{_dependence(scored, limits)}"
         f"{_crowding(worst, measures.rows.dim, limits)}",
@@ -77,6 +82,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
             "score_high": score.high,
             "clumping": worst.nemd.clumping,
             "rise": worst.rise,
+            "beyond_axes": worst.nemd.beyond_axes,
             "k": worst.clustering.k,
         },
         threshold=thresholds,
@@ -98,7 +104,17 @@ def _status(scored: _Scored, limits: Thresholds) -> Status:
     status = status_of(scored.score.value, scored.score.low, limits)
     if status == "passed":
         return "warning" if clumps else "passed"
-    return "issue" if clumps or scored.rise > limits.steep_rise else status
+    if clumps:
+        return "issue"
+    if scored.rise > limits.steep_rise:
+        status = "issue"
+    return "warning" if _by_axes(scored, limits) else status
+
+
+def _by_axes(scored: _Scored, limits: Thresholds) -> bool:
+    """Whether few axes, without any group, would bring the excess most of its way."""
+    beyond = scored.nemd.beyond_axes
+    return beyond is not None and beyond < limits.beyond_axes
 
 
 def status_of(score: float, low: float, limits: Thresholds) -> Status:
@@ -117,11 +133,18 @@ def _rank(scored: _Scored, limits: Thresholds) -> tuple[int, bool, float]:
 def _told(scored: _Scored, limits: Thresholds) -> str:
     if _status(scored, limits) == "passed":
         return "members keep their diversity within prototypes"
+    clumps = scored.nemd.clumping < limits.clumping
+    if not clumps and _by_axes(scored, limits):
+        return (
+            f"few axes bring it there: from points with these axes and no groups it is "
+            f"{scored.nemd.beyond_axes:.2f} of the way to collapse ({limits.beyond_axes:.2f} would "
+            "be an issue)"
+        )
     if status_of(scored.score.value, scored.score.low, limits) == "issue":
         return "samples have coagulated around their prototypes"
-    if scored.nemd.clumping < limits.clumping:
-        clumps = f"nearest members at {scored.nemd.clumping:.2f} of their mean distance"
-        return f"prototypes hold several tight clumps each ({clumps}); ask for more prototypes"
+    if clumps:
+        told = f"nearest members at {scored.nemd.clumping:.2f} of their mean distance"
+        return f"prototypes hold several tight clumps each ({told}); ask for more prototypes"
     if _status(scored, limits) == "issue":
         return "samples have coagulated around more points than there are prototypes"
     if scored.score.value > limits.coagulation_issue:

@@ -32,6 +32,8 @@ class Thresholds:
     # A rise from the second largest K to the largest that tells of more groups than prototypes: a
     # third of the prototypes cost a score of .82 some .10….18; it counts above the warning level.
     steep_rise: float = 0.10
+    # Way of the excess from that of points with these axes and no groups to that of collapse.
+    beyond_axes: float = 0.65
     # A rise of the score from the smallest to the largest K that is told: what d, K, N and n move
     # it by where there are prototypes enough.
     score_rise: float = 0.03

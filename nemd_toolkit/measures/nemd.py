@@ -90,6 +90,17 @@ class Nemd:
         return self.table.exact
 
     @property
+    def beyond_axes(self) -> float | None:
+        """Place of the excess between points with these axes but no groups, 0, and collapse, 1.
+
+        Few axes bring points near each other without any group. None where the first is unknown.
+        """
+        if self.excess_spectrum is None or self.excess_spectrum >= self.excess_collapsed:
+            return None
+        span = self.excess_collapsed - self.excess_spectrum
+        return (self.excess.value - self.excess_spectrum) / span
+
+    @property
     def certified_width(self) -> float:
         """Transport error, apart from the sampling error of the intervals."""
         return self.table.certified_width

@@ -209,6 +209,28 @@ def test_tight_clumps_within_prototypes_are_coagulation_that_k_is_too_small_for(
     assert "ask for more prototypes" in findings["NEMD002"].message
 
 
+def test_few_axes_without_groups_are_not_coagulation():
+    flat = worlds.rank(4, count=4000)
+    verdict, findings = verdict_of(flat, counts=(90,))
+    found = findings["NEMD002"]
+    assert (
+        coagulation.status_of(found.measured["score"], found.measured["score_low"], Thresholds())
+        == "issue"
+    )
+    assert found.measured["beyond_axes"] == pytest.approx(0, abs=0.1)
+    assert (found.status, found.undecided, verdict.state) == ("warning", False, "healthy")
+    assert "few axes bring it there" in found.message
+    # tight groups in as few axes lie far beyond points without groups
+    tight = worlds.clusters(3000, 4, 20, 0.02)[0] @ torch.eye(4, 64)
+    found = verdict_of(tight, counts=(20,))[1]["NEMD002"]
+    assert found.measured["beyond_axes"] > 0.9
+    assert found.status == "issue"
+    lenient = dataclasses.replace(Thresholds(), beyond_axes=-1.0)
+    e = Embeddings(flat)
+    by_score = {f.about.code: f for f in judge(measure(e, [fit_prototypes(e, 90)]), lenient)}
+    assert by_score["NEMD002"].status == "issue"
+
+
 def test_a_score_that_still_rises_steeply_with_k_is_coagulation_from_the_warning_level_on():
     tight = worlds.clusters(3000, 128, 45, 0.22)[0]
     _, findings = verdict_of(tight, counts=(29, 14, 7))
@@ -314,7 +336,9 @@ def test_a_warning_does_not_turn_the_verdict_but_is_named_in_it():
 def test_thresholds_decide():
     e = Embeddings(worlds.clusters(2000, 64, 40, 0.9)[0])
     measures = measure(e, [fit_prototypes(e, 40)])
-    strict = dataclasses.replace(Thresholds(), coagulation_issue=0.1, coagulation_warning=0.05)
+    strict = dataclasses.replace(
+        Thresholds(), coagulation_issue=0.1, coagulation_warning=0.05, beyond_axes=-1.0
+    )
     assert "NEMD002" in decide(judge(measures, strict)).codes
 
 
