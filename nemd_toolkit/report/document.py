@@ -67,8 +67,8 @@ def measures_part(m: Measures) -> dict[str, Any]:
     - instance.align without views of one sample; instance.corr and koleo of a single row or sample
     - of one used prototype: nearest_pair, and prototype.uniform, corr and koleo
     - spread.uniform_duplicates of prototypes that are not the model's own
-    - nemd.run_deviation of a single run; excess_spectrum and raw_uniform where their anchors could
-      not be measured; permutation_p for k-means and where no prototype holds two rows
+    - nemd.run_deviation of a single run; excess_spectrum, beyond_axes and raw_uniform where their
+      anchors could not be measured; permutation_p for k-means and where no prototype holds two rows
     """
     spectrum = m.spectrum
     return {
@@ -172,6 +172,7 @@ def _nemd(nemd: NemdSummary | Nemd | None, missing: str | None) -> dict[str, Any
             "excess_uniform": nemd.excess_uniform,
             "excess_collapsed": nemd.excess_collapsed,
             "excess_spectrum": nemd.excess_spectrum,
+            "beyond_axes": nemd.beyond_axes,
             "clumping": nemd.clumping,
             "permutation_p": nemd.permutation_p,
             "runs": nemd.runs,

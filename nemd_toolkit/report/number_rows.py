@@ -70,6 +70,12 @@ _DISTANCES: tuple[_Row, ...] = (
         lambda c: number(c.nemd.excess_spectrum if c.nemd else None),
     ),
     (
+        "beyond axes",
+        "Place of the excess between that and collapse, 0 … 1: few axes bring clouds together "
+        "without any group. NEMD002 asks for 0.65.",
+        lambda c: number(c.nemd.beyond_axes if c.nemd else None),
+    ),
+    (
         "clumping",
         "Nearest over mean distance of members of one prototype (16 of each): near 0 where it "
         "holds several tight clumps, so that there are more groups than prototypes.",
