@@ -27,7 +27,7 @@ __all__ = [
     "trend",
 ]
 
-NUMBERS = ("score", "excess", "raw", "linear_probe", "knn", "effective_rank")
+NUMBERS = ("score", "excess", "raw", "beyond_axes", "linear_probe", "knn", "effective_rank")
 LEAST_PROBE = -0.002  # what the probe may lose against PCL in the mean: one digit in 450
 Runs = Mapping[str, Mapping[int, Mapping[str, float]]]  # by entry and seed
 
@@ -126,10 +126,13 @@ def answers(runs: Runs, pcl: str = "proto x1") -> dict[str, Any]:
             if entry.startswith("pauc and")
         },
         "accuracy_follows": {name: _follows(runs, name) for name in ("linear_probe", "knn")},
-        "means": {
-            e: {n: interval([r[n] for r in runs[e].values()]) for n in NUMBERS} for e in runs
-        },
+        "means": {e: {n: _mean(runs[e], n) for n in NUMBERS} for e in runs},
     }
+
+
+def _mean(own: Mapping[int, Mapping[str, float]], name: str) -> dict[str, Any] | None:
+    values = [run[name] for run in own.values() if name in run]
+    return interval(values) if values else None
 
 
 def _follows(runs: Runs, name: str) -> dict[str, Any] | None:

@@ -137,7 +137,7 @@ def _about(lines: Sequence[Entry], job: Asked, seeds: Sequence[int]) -> dict[str
         "epochs": "as the recipe says" if job.epochs is None else str(job.epochs),
         "settings": settings or "as the recipe says",
         "NEMD": f"of the {job.layer}, training images, K = {_said(_counts(job))}; numbers are the "
-        "mean over K, verdicts read the K that shows the most",
+        "mean over K; verdicts, and the place beyond the axes, are of the K that shows the most",
         "linear probe, kNN": "of the backbone, held-out images",
         **own,
     }
@@ -198,11 +198,17 @@ def _trained(asked: Asked, folder: Path) -> TrainedRun:
             "score": nemd.score.value if nemd and nemd.score else None,
             "excess": nemd.excess.value if nemd and nemd.excess else None,
             "raw": nemd.raw.value if nemd and nemd.raw else None,
+            "beyond_axes": _beyond_axes(analysis),
             "effective_rank": spectrum.effective_rank_centred,
             "seconds": seconds,
             "gigabytes": kilobytes * (1 if sys.platform == "darwin" else 1024) / 1e9,
         },
     )
+
+
+def _beyond_axes(analysis: nt.Analysis) -> float | None:
+    found = [c.nemd.beyond_axes for c in analysis.measures.clusterings if c.nemd is not None]
+    return max((value for value in found if value is not None), default=None)
 
 
 def _counts(asked: Asked) -> tuple[int, ...] | None:
@@ -213,7 +219,7 @@ def _said(counts: tuple[int, ...] | None) -> str:
     return "by the number of images" if counts is None else ", ".join(map(str, counts))
 
 
-def _analysed(asked: Asked, checkpoint: Path) -> Any:
+def _analysed(asked: Asked, checkpoint: Path) -> nt.Analysis:
     """Analyse the layer that was asked for; the backbone where the method has no projector."""
     rebuilt = rebuild(checkpoint)
     if asked.layer == "projector" and rebuilt.training.branches:

@@ -27,7 +27,7 @@ def study(module):
 
 def run(**numbers):
     usual = {"score": 0.5, "linear_probe": 0.98, "knn": 0.97, "effective_rank": 20.0}
-    return {**usual, "excess": 0.9, "raw": 1.3, **numbers}
+    return {**usual, "excess": 0.9, "raw": 1.3, "beyond_axes": 0.5, **numbers}
 
 
 def test_differences_are_taken_within_seeds(study):

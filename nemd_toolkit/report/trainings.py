@@ -33,6 +33,7 @@ COLUMNS = {  # number: how it is called, digits
     "score": ("NEMD score", 2),
     "excess": ("excess", 2),
     "raw": ("raw", 2),
+    "beyond_axes": ("beyond axes", 2),  # at the K that shows it the most
     "effective_rank": ("effective rank", 1),
     "seconds": ("seconds", 0),
     "gigabytes": ("peak GB", 2),
