@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import resource
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,7 +28,8 @@ from pauc_train.recipe import load_config, recipe_for
 
 __all__ = ["Asked", "Entry", "compare"]
 
-_PROTOTYPES = {"digits": (40, 20, 10)}  # as many as the recipe trains with
+# as many as the recipe trains with
+_PROTOTYPES = {"digits": (40, 20, 10), "fashion-mnist": (200, 100, 50)}
 _RESULT = "pauc-result/1"
 _FILE = "result.json"
 
@@ -54,6 +54,7 @@ class Asked:
     epochs: int | None
     overrides: Mapping[str, Any]
     layer: str
+    prototypes: tuple[int, ...] | None  # that NEMD is measured with; None: by the number of images
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -92,6 +93,7 @@ def compare(
             epochs=epochs,
             overrides={**(overrides or {}), **line.overrides},
             layer=layer,
+            prototypes=_PROTOTYPES.get(data.partition(":")[0]),
         )
         for seed in seeds
         for line in lines
@@ -136,8 +138,8 @@ def _about(lines: Sequence[Entry], job: Asked, seeds: Sequence[int]) -> dict[str
         "seeds": ", ".join(map(str, seeds)),
         "epochs": "as the recipe says" if job.epochs is None else str(job.epochs),
         "settings": settings or "as the recipe says",
-        "NEMD": f"of the {job.layer}, training images, K = {_said(_counts(job))}; numbers are the "
-        "mean over K; verdicts, and the place beyond the axes, are of the K that shows the most",
+        "NEMD": f"of the {job.layer}, training images, K = {_said(job.prototypes)}; numbers are "
+        "the mean over K; verdicts, and the place beyond the axes, are of the K that shows the most",
         "linear probe, kNN": "of the backbone, held-out images",
         **own,
     }
@@ -174,12 +176,10 @@ def _kept(path: Path, asked: Asked) -> TrainedRun | None:
 
 
 def _trained(asked: Asked, folder: Path) -> TrainedRun:
-    began = time.perf_counter()
     try:
         checkpoint = fit(
             asked.method, asked.data, seed=asked.seed, out=folder, overrides=asked.settings
         )
-        seconds = time.perf_counter() - began
         accuracy = evaluate(checkpoint)
         analysis = _analysed(asked, checkpoint)
     except NemdError as error:
@@ -200,19 +200,21 @@ def _trained(asked: Asked, folder: Path) -> TrainedRun:
             "raw": nemd.raw.value if nemd and nemd.raw else None,
             "beyond_axes": _beyond_axes(analysis),
             "effective_rank": spectrum.effective_rank_centred,
-            "seconds": seconds,
+            "seconds": _seconds(folder),
             "gigabytes": kilobytes * (1 if sys.platform == "darwin" else 1024) / 1e9,
         },
     )
 
 
+def _seconds(folder: Path) -> float:
+    """Seconds of all epochs, also of those before a run was gone on with."""
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return float(sum(json.loads(line)["seconds"] for line in lines))
+
+
 def _beyond_axes(analysis: nt.Analysis) -> float | None:
     found = [c.nemd.beyond_axes for c in analysis.measures.clusterings if c.nemd is not None]
     return max((value for value in found if value is not None), default=None)
-
-
-def _counts(asked: Asked) -> tuple[int, ...] | None:
-    return _PROTOTYPES.get(asked.data.partition(":")[0])
 
 
 def _said(counts: tuple[int, ...] | None) -> str:
@@ -223,8 +225,8 @@ def _analysed(asked: Asked, checkpoint: Path) -> nt.Analysis:
     """Analyse the layer that was asked for; the backbone where the method has no projector."""
     rebuilt = rebuild(checkpoint)
     if asked.layer == "projector" and rebuilt.training.branches:
-        return nt.analyze(checkpoint, asked.data, _counts(asked), seed=0)
+        return nt.analyze(checkpoint, asked.data, asked.prototypes, seed=0)
     images = open_split(asked.data, "train", rebuilt.config.image_size)
     training = rebuilt.training.eval()
     rows = apply(images, rebuilt.pixels, training.features, torch.device("cpu"))
-    return nt.analyze(nt.Embeddings(rows, labels=images.labels), None, _counts(asked), seed=0)
+    return nt.analyze(nt.Embeddings(rows, labels=images.labels), None, asked.prototypes, seed=0)

@@ -67,6 +67,15 @@ def test_what_is_there_is_not_done_again_and_other_settings_are(compared, monkey
     assert float(rows(out / "runs.csv")[0]["seconds"]) == pytest.approx(seconds)
 
 
+def test_seconds_are_those_of_the_whole_training_also_when_it_was_gone_on_with(compared):
+    out, _, _ = compared
+    found = out / "mocov2/seed-3/result.json"
+    before = json.loads(found.read_text())["result"]["numbers"]["seconds"]
+    found.unlink()
+    compare(["mocov2"], "digits", seeds=[3], out=out, epochs=1, overrides=TINY)
+    assert json.loads(found.read_text())["result"]["numbers"]["seconds"] == before > 0
+
+
 def test_entries_have_settings_of_their_own(tmp_path):
     entries = [Entry(name="wide", method="mocov2", overrides={"embedding_dim": 24}), "mocov2"]
     compare(entries, "digits", seeds=[0], out=tmp_path, epochs=1, overrides=TINY)
