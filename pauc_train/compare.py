@@ -139,7 +139,7 @@ def _about(lines: Sequence[Entry], job: Asked, seeds: Sequence[int]) -> dict[str
         "epochs": "as the recipe says" if job.epochs is None else str(job.epochs),
         "settings": settings or "as the recipe says",
         "NEMD": f"of the {job.layer}, training images, K = {_said(job.prototypes)}; numbers are "
-        "the mean over K; verdicts, and the place beyond the axes, are of the K that shows the most",
+        "the mean over K; verdicts, and the place beyond the axes, of the K that shows the most",
         "linear probe, kNN": "of the backbone, held-out images",
         **own,
     }

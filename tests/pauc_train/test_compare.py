@@ -47,7 +47,7 @@ def test_every_run_and_every_method_has_its_row(compared):
     document = json.loads((out / "trainings.json").read_text())
     assert (document["schema"], len(document["runs"])) == ("nemd-trainings/1", 4)
     told = "of the projector, training images, K = 40, 20, 10; numbers are the mean over K; "
-    told += "verdicts, and the place beyond the axes, are of the K that shows the most"
+    told += "verdicts, and the place beyond the axes, of the K that shows the most"
     assert document["about"]["NEMD"] == told
     for row in found:  # points with these axes and no groups are 0, collapse is 1
         assert 0.1 < float(row["beyond_axes"]) < 0.9
