@@ -18,9 +18,9 @@ _NAME = ".lock"
 def alone_in(folder: Path) -> Iterator[None]:
     """Hold the folder for this process. Without flock nothing is held.
 
-    It is made where it is missing, and removed again where nothing is in it then. Raises InputError
-    where another process holds it, on this machine or on one that shares the folder, and OSError
-    where it cannot be written to.
+    It is made where it is missing, with its parents, and removed again where nothing is in it then.
+    Raises InputError where another process holds it, on this machine or on one that shares the
+    folder, and OSError where it cannot be written to.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "new"
@@ -30,15 +30,15 @@ def alone_in(folder: Path) -> Iterator[None]:
     >>> folder.exists()
     False
     """
-    made = not folder.exists()
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _held(folder / _NAME, f"{folder}: expected a folder that no other analysis is in"):
+        with _held(folder / _NAME, f"{folder}: expected a folder that no other run is in"):
             yield
     finally:
-        if made:
-            with suppress(OSError):  # a report is in it
-                folder.rmdir()
+        with suppress(OSError):  # a report is in it
+            for path in missing:  # the innermost first
+                path.rmdir()
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def _locked(path: Path, expected: str) -> int:
             holder = os.read(file, 500).decode(errors="replace") or "another process"
             os.close(file)
             raise InputError(
-                f"{expected}, got one held by {holder}; wait for it, or choose another --out"
+                f"{expected}, got one held by {holder}; wait for it, or choose another"
             ) from None
         os.close(file)  # its holder has just removed it
 

@@ -23,6 +23,7 @@ from nemd_toolkit.report.trainings import TrainedRun, write_trainings
 from pauc_train.data import apply, open_split
 from pauc_train.evaluate import evaluate
 from pauc_train.loop import fit
+from pauc_train.process import end_with_parent
 from pauc_train.rebuild import rebuild
 from pauc_train.recipe import load_config, recipe_for
 
@@ -121,7 +122,8 @@ def _results(asked: Sequence[Asked], out: Path, workers: int) -> Iterator[tuple[
         else:
             yield job, found
     if missing:
-        with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
+        processes = multiprocessing.get_context("spawn")
+        with processes.Pool(workers, end_with_parent, maxtasksperchild=1) as pool:
             yield from pool.imap_unordered(_run, missing)
 
 

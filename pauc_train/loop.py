@@ -82,19 +82,20 @@ def _train(
     say: Callable[[str], None],
     on_epoch: Callable[[Mapping[str, Any]], None],
 ) -> None:
-    first, epochs = ranks.rank() == 0, run.config.epochs
-    epoch, step = restore(run, say if first else lambda _: None)
-    if first and epoch < epochs:
-        run.folder.require_writable()
-    steps = steps_in(run.feed.images, run.feed.batch_size)
-    run.watch.begin(epoch * steps + step)
-    method = run.identity["method"]
-    with bar(f"training {method}", epochs * steps, epoch * steps + step) as advance:
-        for number in range(epoch, epochs):
-            row = _epoch(run, number, step, stop, advance)
-            step = 0
-            if first:
-                on_epoch(row)
+    with run.folder.alone():
+        first, epochs = ranks.rank() == 0, run.config.epochs
+        epoch, step = restore(run, say if first else lambda _: None)
+        if first and epoch < epochs:
+            run.folder.require_writable()
+        steps = steps_in(run.feed.images, run.feed.batch_size)
+        run.watch.begin(epoch * steps + step)
+        method = run.identity["method"]
+        with bar(f"training {method}", epochs * steps, epoch * steps + step) as advance:
+            for number in range(epoch, epochs):
+                row = _epoch(run, number, step, stop, advance)
+                step = 0
+                if first:
+                    on_epoch(row)
 
 
 def _prepare(

@@ -1,7 +1,9 @@
 """The process around a run: determinism, torchrun's other processes, and signals to stop."""
 
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,7 +15,7 @@ import torch.distributed as dist
 from nemd_toolkit.errors import NemdError
 from nemd_toolkit.processes import process_group
 
-__all__ = ["Interrupted", "parallel", "reproducible", "stop_signal"]
+__all__ = ["Interrupted", "end_with_parent", "parallel", "reproducible", "stop_signal"]
 
 _ADVICE = "give the same command again to go on from the last checkpoint"
 _PATIENCE = timedelta(minutes=30)  # one process may cluster while the others wait
@@ -78,6 +80,21 @@ def stop_signal() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def end_with_parent() -> None:
+    """Stop this process of multiprocessing, as SIGTERM does, when its parent is gone.
+
+    Nobody would wait for it then, and a run that is begun again would meet it.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is not the main process
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _any(here: bool) -> bool:

@@ -1,8 +1,8 @@
 """The folder of a run: `last.pt`, numbered checkpoints, and `log.jsonl`."""
 
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import Any
 from nemd_toolkit.checkpoints import epoch_of_line, shown
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.files import write_text
+from nemd_toolkit.folder_lock import alone_in
+from pauc_train import ranks
 from pauc_train.saving import read_checkpoint, write_checkpoint
 
 __all__ = ["RunFolder"]
@@ -31,6 +33,18 @@ class RunFolder:
     def log(self) -> Path:
         """One JSON line per epoch."""
         return self.path / "log.jsonl"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the folder; raises InputError, in all processes, where another run is in it."""
+        with ExitStack() as held:
+
+            def hold() -> None:
+                with suppress(OSError):  # one that cannot be written to, which `save` has to tell
+                    held.enter_context(alone_in(self.path))
+
+            ranks.first("the folder of the run", hold)
+            yield
 
     def resume(self, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         """Read the last checkpoint, or None where the folder holds no run.

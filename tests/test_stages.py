@@ -124,7 +124,7 @@ def test_a_second_analysis_in_a_folder_is_refused(nemd, points, tmp_path):
     with alone_in(tmp_path / "r"):
         code, out, err = nemd("analyze", points, "--out", "r")
     assert (code, out) == (2, "")
-    assert "expected a folder that no other analysis is in, got one held by process" in err
+    assert "expected a folder that no other run is in, got one held by process" in err
     assert err.count("\n") == 1
     assert nemd("analyze", points, "--out", "r", "-q")[0] == 0
 

@@ -3,8 +3,12 @@
 import csv
 import json
 import math
+import subprocess
+import sys
+import time
 
 import numpy as np
+import psutil
 import pytest
 from scipy import stats
 
@@ -111,6 +115,25 @@ def test_misuse_is_said_before_anything_is_trained(tmp_path, change, words):
     with pytest.raises(InputError, match=words):
         compare(**(asked | change))
     assert not (tmp_path / "x").exists()
+
+
+def test_trainings_stop_with_a_checkpoint_when_the_program_is_killed(tmp_path):
+    words = ("--data", "digits", "--out", str(tmp_path), "--seeds", "2", "--workers", "2")
+    settings = (f"{name}={value}" for name, value in (TINY | {"epochs": 1000}).items())
+    sets = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, "-m", "pauc_train", "compare", "mocov2", *words, *sets]
+    with (tmp_path / "said").open("w") as said:
+        program = psutil.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+    runs = [tmp_path / "mocov2" / f"seed-{seed}" for seed in (0, 1)]
+    until = time.monotonic() + 120
+    while not all((run / "last.pt").exists() for run in runs):
+        assert time.monotonic() < until, (tmp_path / "said").read_text()
+        time.sleep(0.2)
+    workers = program.children(recursive=True)
+    program.kill()
+    assert psutil.wait_procs([program, *workers], timeout=60)[1] == []
+    assert all(read_checkpoint(run / "last.pt")["nemd"]["seed"] in (0, 1) for run in runs)
+    assert [list(run.glob(".lock")) for run in runs] == [[], []]
 
 
 def test_means_have_students_intervals():
