@@ -10,7 +10,6 @@ import torch
 import pauc_train.loop as loop
 import pauc_train.step as step
 from nemd_toolkit.errors import InputError, NemdError
-from nemd_toolkit.folder_lock import alone_in
 from pauc_train.data import pixels_of
 from pauc_train.method import Term, total
 from pauc_train.methods import METHODS
@@ -184,28 +183,6 @@ def test_a_folder_of_another_run_is_left_alone(whole, tiny, change, words):
     with pytest.raises(InputError, match=words):
         fit(data="digits", out=whole.parent, **asked)
     assert {path.name: path.read_bytes() for path in whole.parent.iterdir()} == before
-
-
-def test_a_folder_that_another_run_is_in_is_refused(tiny, tmp_path):
-    with (
-        alone_in(tmp_path / "run"),
-        pytest.raises(InputError, match="no other run is in, got one held by process"),
-    ):
-        fit("moco", "digits", out=tmp_path / "run", overrides=tiny)
-    assert not (tmp_path / "run").exists()
-
-
-def test_numbered_checkpoints_without_last_are_left_alone(tiny, tmp_path):
-    (tmp_path / "checkpoint_0001.pth.tar").write_bytes(b"precious")
-    with pytest.raises(InputError, match="checkpoint_0001"):
-        fit("moco", "digits", out=tmp_path, overrides=tiny)
-
-
-def test_a_log_of_someone_else_is_left_alone(tiny, tmp_path):
-    (tmp_path / "log.jsonl").write_text("precious\n")
-    with pytest.raises(InputError, match="log.jsonl"):
-        fit("moco", "digits", out=tmp_path, overrides=tiny)
-    assert (tmp_path / "log.jsonl").read_text() == "precious\n"
 
 
 def test_a_run_that_stopped_before_its_first_checkpoint_starts_anew(tiny, tmp_path):
