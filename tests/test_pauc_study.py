@@ -154,8 +154,6 @@ def test_a_method_beats_a_random_encoder_where_the_margin_is_sure(module):
     assert "3 healthy" in text
 
 
-def test_a_random_encoder_keeps_its_first_weights_and_is_probed(module):
-    methods = module("methods_table")
-    first, again = (methods._random_probe(("mocov2", "digits", 3)) for _ in range(2))
-    assert first == again
-    assert 0.7 < first < 0.95
+def test_a_random_encoder_is_probed_without_having_learned(module):
+    probe = module("methods_table")._random_probe(("mocov2", "digits", 3))
+    assert 0.7 < probe < 0.95  # trained ones have .99
