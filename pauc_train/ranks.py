@@ -12,9 +12,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nemd_toolkit.ranks import agreed, count, first, rank
+from nemd_toolkit.ranks import agreed, count, rank
 
-__all__ = ["add", "agreed", "count", "first", "gather", "gather_shuffled", "mine", "rank", "share"]
+__all__ = ["add", "agreed", "count", "gather", "gather_shuffled", "mine", "rank", "share"]
 
 
 def share(rows: int) -> slice:

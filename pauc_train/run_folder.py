@@ -36,14 +36,11 @@ class RunFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the folder; raises InputError, in all processes, where another run is in it."""
+        """Hold the folder in the first process; raises InputError where another run is in it."""
         with ExitStack() as held:
-
-            def hold() -> None:
-                with suppress(OSError):  # one that cannot be written to, which `save` has to tell
+            if ranks.rank() == 0:
+                with suppress(OSError):  # one that cannot be written to, which is told later
                     held.enter_context(alone_in(self.path))
-
-            ranks.first("the folder of the run", hold)
             yield
 
     def resume(self, identity: Mapping[str, Any]) -> dict[str, Any] | None:
