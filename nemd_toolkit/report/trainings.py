@@ -202,4 +202,4 @@ def _states(runs: Sequence[TrainedRun], method: str) -> str:
             state = "failed" if run.state is None else run.state
             word = " ".join(run.codes) if run.state == "collapsed" else state
             found[word] = found.get(word, 0) + 1
-    return ", ".join(f"{count} {word}" for word, count in found.items())
+    return ", ".join(f"{count}\N{NO-BREAK SPACE}{word}" for word, count in found.items())
