@@ -53,7 +53,8 @@ def _points(cell: Cell) -> tuple[int, ...]:
 def one_ladder(cell: Cell) -> Record:
     """Scores of one cell: {n: [score at each s, None where there is none]}."""
     torch.set_num_threads(1)
-    nemd.REPEATED_WORK = 0  # one split and no spectrum null: a thousand ladders take long
+    # one split and no spectrum null: a thousand ladders take long
+    nemd.REPEATED_WORK, nemd.QUESTIONED = 0, 2.0
     groups = max(2, round(cell.k * RELATIONS[cell.relation]))
     scores: dict[str, list[float | None]] = {str(n): [] for n in _points(cell)}
     for spread in SPREADS:

@@ -208,9 +208,12 @@ def _trained(asked: Asked, folder: Path) -> TrainedRun:
     )
 
 
-def _seconds(folder: Path) -> float:
-    """Seconds of all epochs, also of those before a run was gone on with."""
-    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+def _seconds(folder: Path) -> float | None:
+    """Seconds of all epochs, also of those before a run was gone on with; None without a log."""
+    log = folder / "log.jsonl"
+    if not log.exists():
+        return None
+    lines = log.read_text(encoding="utf-8").splitlines()
     return float(sum(json.loads(line)["seconds"] for line in lines))
 
 

@@ -38,8 +38,9 @@ __all__ = ["Nemd", "Trial", "measure_nemd", "nemd", "prepare"]
 MAX_PAIRS = 5_000  # all pairs up to 100 prototypes; beyond that a sample, said in Nemd.pairs
 SPLITS = 2  # of the rows into halves; two runs of k-means each
 # Beyond this many samples times prototypes times dimensions a run takes minutes: then there is one
-# split, and no spectrum null.
+# split, and the spectrum null only for scores from which on NEMD002 asks for it.
 REPEATED_WORK = 5e9
+QUESTIONED = 0.70
 # The anchors must lie apart for a score to mean anything: below this ratio of collapsed to uniform
 # excess, the prototypes' directions are as close as those that k-means finds in noise.
 LEAST_ANCHOR_RATIO = 2.0
@@ -67,7 +68,7 @@ class Nemd:
     excess_uniform: float
     excess_collapsed: float
     # of k-means on points without groups, but with these axes; None for other prototypes, for equal
-    # points, and where a run would take minutes
+    # points, and where a run would take minutes and the score is below `QUESTIONED`
     excess_spectrum: float | None
     clumping: float  # of the prototypes, median and mean over runs: see `clumping_of`
     permutation_p: float | None  # see permutation_p_value; None for k-means
@@ -188,6 +189,8 @@ def measure_nemd(trial: Trial, seed: int, *, n: int, max_pairs: int = MAX_PAIRS)
     thinned = measure_thinned(trial.thinned, n, seed, max_pairs)
     score, missing = _score(tables, uniform, low, high, alike, thinned)
     held = _afforded(trial.null) >= n
+    questioned = score is not None and score.value > QUESTIONED
+    axes = questioned or not _takes_minutes(trial.prototypes)
     return Nemd(
         raw=_interval(tables, thinned, lambda table: table.raw, alike),
         excess=_interval(tables, thinned, lambda table: table.excess, alike),
@@ -202,7 +205,7 @@ def measure_nemd(trial: Trial, seed: int, *, n: int, max_pairs: int = MAX_PAIRS)
         raw_uniform=float(np.mean([table.raw.mean() for table in uniform])) if held else None,
         excess_uniform=low,
         excess_collapsed=high,
-        excess_spectrum=_excess_of_spectrum(trial.prototypes, n, seed, max_pairs),
+        excess_spectrum=_excess_of_spectrum(trial.prototypes, n, seed, max_pairs) if axes else None,
         clumping=float(np.mean([np.median(table.clumping) for table in tables])),
         permutation_p=permutation_p_value(trial.prototypes, seed=seed),
         table=shown,
@@ -261,7 +264,7 @@ def _score(
 
 
 def _excess_of_spectrum(prototypes: Prototypes, n: int, seed: int, max_pairs: int) -> float | None:
-    null = () if _takes_minutes(prototypes) else spectrum_null(prototypes, seed=seed)
+    null = spectrum_null(prototypes, seed=seed)
     try:
         found = [table.excess.mean() for table in _anchor(null, n, seed, max_pairs)]
     except TooFewSamples:  # no spread to draw from, so that all points fall together

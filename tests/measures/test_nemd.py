@@ -253,6 +253,20 @@ def test_long_axes_without_groups_are_told_from_groups():
     assert nemd(labelled(0.5)).excess_spectrum is None
 
 
+def test_where_runs_take_minutes_the_spectrum_null_is_for_scores_that_are_questioned(monkeypatch):
+    tight, wide = (
+        fit_prototypes(Embeddings(worlds.clusters(2000, 64, 20, spread)[0]), 20)
+        for spread in (0.2, 0.7)
+    )
+    asked = nemd(tight)
+    monkeypatch.setattr(import_module("nemd_toolkit.measures.nemd"), "REPEATED_WORK", 0)
+    found = nemd(tight)
+    assert found.runs < asked.runs  # one split
+    assert found.score.value > 0.7
+    assert found.beyond_axes == pytest.approx(asked.beyond_axes, abs=0.02)
+    assert nemd(wide).excess_spectrum is nemd(wide).beyond_axes is None
+
+
 def test_the_spectrum_null_has_mean_and_axes_of_the_embeddings():
     x, _ = worlds.clusters(6000, 8, 5, 2.0, seed=1)
     e = Embeddings(x)
