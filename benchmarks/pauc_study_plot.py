@@ -57,6 +57,7 @@ def _draw_panel(
         axes.plot(one["mean"], place, "o", ms=4.5, color=colour)
     axes.grid(axis="x")
     axes.tick_params(labelsize=8)
+    axes.locator_params(axis="x", nbins=4)
 
 
 def as_markdown(found: Differences, base: str) -> str:

@@ -98,7 +98,9 @@ def documented(m):
         found |= {f".clusterings[].prototype.{name}" for name in ("uniform", "corr", "koleo")}
     if any(c.source != "own" for c in m.clusterings):
         found |= {".clusterings[].spread.uniform_duplicates"}
-    anchors = ("raw_uniform", "excess_spectrum", "permutation_p", "run_deviation")
+    anchors = (
+        "raw_uniform", "excess_spectrum", "beyond_axes", "permutation_p", "run_deviation"
+    )  # fmt: skip
     return found | {f".clusterings[].nemd.{name}" for name in anchors}
 
 
