@@ -83,6 +83,7 @@ def test_without_any_number_there_is_no_limit(tmp_path, monkeypatch):
 
 def test_matrices_beyond_the_limit_lie_in_a_file_that_goes_with_them(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    gc.collect()  # what other tests left open
     before = len(list(Path("/proc/self/fd").iterdir()))
     with memory_limit(LEAST_AND_LITTLE):
         rows = empty_rows(500, 40)
