@@ -100,15 +100,19 @@ def _scored(measures: Measures) -> list[_Scored]:
 
 
 def _status(scored: _Scored, limits: Thresholds) -> Status:
-    clumps = scored.nemd.clumping < limits.clumping
     status = status_of(scored.score.value, scored.score.low, limits)
     if status == "passed":
-        return "warning" if clumps else "passed"
-    if clumps:
+        return "warning" if _clumped(scored, limits) else "passed"
+    if _clumped(scored, limits):
         return "issue"
     if scored.rise > limits.steep_rise:
         status = "issue"
     return "warning" if _by_axes(scored, limits) else status
+
+
+def _clumped(scored: _Scored, limits: Thresholds) -> bool:
+    """Whether prototypes hold several tight clumps each."""
+    return scored.nemd.clumping < limits.clumping
 
 
 def _by_axes(scored: _Scored, limits: Thresholds) -> bool:
@@ -133,8 +137,7 @@ def _rank(scored: _Scored, limits: Thresholds) -> tuple[int, bool, float]:
 def _told(scored: _Scored, limits: Thresholds) -> str:
     if _status(scored, limits) == "passed":
         return "members keep their diversity within prototypes"
-    clumps = scored.nemd.clumping < limits.clumping
-    if not clumps and _by_axes(scored, limits):
+    if not _clumped(scored, limits) and _by_axes(scored, limits):
         return (
             f"few axes bring it there: from points with these axes and no groups it is "
             f"{scored.nemd.beyond_axes:.2f} of the way to collapse ({limits.beyond_axes:.2f} would "
@@ -142,7 +145,7 @@ def _told(scored: _Scored, limits: Thresholds) -> str:
         )
     if status_of(scored.score.value, scored.score.low, limits) == "issue":
         return "samples have coagulated around their prototypes"
-    if clumps:
+    if _clumped(scored, limits):
         told = f"nearest members at {scored.nemd.clumping:.2f} of their mean distance"
         return f"prototypes hold several tight clumps each ({told}); ask for more prototypes"
     if _status(scored, limits) == "issue":

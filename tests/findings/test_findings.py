@@ -10,6 +10,7 @@ from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.findings import CHECKS, Thresholds, about, coagulation, decide, ignore, judge
 from nemd_toolkit.measures import measure
+from nemd_toolkit.measures.nemd import QUESTIONED
 from nemd_toolkit.prototypes import (
     default_counts,
     fit_prototypes,
@@ -229,6 +230,10 @@ def test_few_axes_without_groups_are_not_coagulation():
     e = Embeddings(flat)
     by_score = {f.about.code: f for f in judge(measure(e, [fit_prototypes(e, 90)]), lenient)}
     assert by_score["NEMD002"].status == "issue"
+
+
+def test_large_runs_measure_the_axes_wherever_they_are_asked_for():
+    assert Thresholds().coagulation_warning >= QUESTIONED
 
 
 def test_a_score_that_still_rises_steeply_with_k_is_coagulation_from_the_warning_level_on():
