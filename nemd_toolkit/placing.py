@@ -7,10 +7,10 @@ centroids are fitted to, a process holds its own share, and of the others a bloc
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -25,13 +25,16 @@ from nemd_toolkit.threads import one_thread
 if TYPE_CHECKING:  # compiling takes time, which few rows do not need
     from nemd_toolkit.pruning import Bound, PrunedSearch
 
-__all__ = ["Placed", "Rows", "some_of"]
+__all__ = ["Placed", "Rows", "nearest_directions", "some_of"]
+
+T = TypeVar("T")
 
 _BLOCK = 16_777_216  # entries of one (rows, k) block: 64 MB in float32
 _CACHED = 1_048_576  # entries of a block that one core works on: 4 MB
 _PART, _LEAST_ROWS = 262_144, 32  # entries, rows at a time where k is of no matter: 1 MB
 _WORTH_PRUNING = 2e9  # products of a step: below it a compiler's time is not worth it
 _FEWER = 8  # a bound's directions for each centroid, where rows are shortened at every step
+_GATHERED = 8_192  # rows copied at a time where some are taken of many
 _WORTH_SHARING = 2e8  # products of a step: some milliseconds, ten times what it takes to agree
 
 
@@ -105,21 +108,13 @@ class Rows:
 
         What it compares first is kept for each row: some of their memory more.
         """
-        dim = self._points.shape[1]
-        if self._points.is_cuda or self._points.dtype != torch.float32:
-            return
-        if self.count * self._k * dim >= _WORTH_PRUNING:
-            from nemd_toolkit.pruning import SAMPLED, bound_for, may_pay
-
-            pays = may_pay(self.count, self._k, dim)
-            self.bound = bound_for(self.some(SAMPLED, 0), centroids) if pays else None
-            if self.bound is not None:
-                self._short = [self.bound.shortened(b) for b in self._own.split(self._block)]
+        self.bound = _bound(self._points, self.count, centroids, lambda most: self.some(most, 0))
+        if self.bound is not None:
+            self._short = [self.bound.shortened(b) for b in self._own.split(self._block)]
 
     def prune_by(self, bound: "Bound | None") -> None:
         """Take a bound found for others of these rows, if it pays to shorten each when it comes."""
-        pays = bound is not None and self._k >= _FEWER * bound.basis.shape[1]
-        self.bound = bound if pays else None
+        self.bound = bound if _pays(bound, self._k) else None
 
     def _search(self, centroids: Tensor, before: Placed | None) -> "Search | PrunedSearch":
         if self.bound is None:
@@ -193,14 +188,90 @@ def _nearest(
                         sums.index_add_(0, which, rounded)
             release(block)
 
-    threads = 1 if points.is_cuda else min(torch.get_num_threads(), len(blocks))
+    _in_threads(blocks, take, alone=points.is_cuda)
+    return nearest, squared, sums
+
+
+def nearest_directions(
+    points: Float[Tensor, "n d"],
+    directions: Float[Tensor, "k d"],
+    rows: Int[Tensor, " m"] | None = None,
+) -> Int[Tensor, " m"]:
+    """Give the direction of highest cosine to each row, or to `rows`; the lowest index wins ties.
+
+    Directions are unit rows. Processes and threads share the work, rows are copied a few at a time.
+
+    >>> nearest_directions(torch.eye(2), torch.tensor([[0.6, 0.8], [1.0, 0.0]]))
+    tensor([1, 0])
+    """
+    count = len(points) if rows is None else len(rows)
+
+    def at(places: slice | Tensor) -> Tensor:
+        return points[places] if rows is None else rows_at(points, rows[places])
+
+    def some(most: int) -> Tensor:
+        places = some_of(count, most, 0)
+        return at(slice(None) if places is None else places)
+
+    search = _search_for(points, count, directions, some)
+    each = _rows_at_a_time(points, len(directions))
+
+    def nearest(part: slice) -> Tensor:
+        own = at(part)
+        found = torch.empty(len(own), dtype=torch.long, device=own.device)
+
+        def take(blocks: Sequence[tuple[Tensor, Tensor]]) -> None:
+            scores = own.new_empty(min(each, len(own)) * search.width)
+            for block, out in blocks:
+                search.find(0, block, scores, out)  # the number is of no matter here
+
+        blocks = list(zip(own.split(each), found.split(each), strict=True))
+        _in_threads(blocks, take, alone=points.is_cuda)
+        release(own)
+        return found
+
+    return ranks.by_blocks(count, max(each, _GATHERED), nearest).to(points.device)
+
+
+def _search_for(
+    points: Tensor, count: int, directions: Tensor, some: Callable[[int], Tensor]
+) -> "Search | PrunedSearch":
+    """Search with a bound where one pays for rows that are shortened when they come."""
+    bound = _bound(points, count, directions, some)
+    if not _pays(bound, len(directions)):
+        return Search(directions)
+    from nemd_toolkit.pruning import PrunedSearch
+
+    assert bound is not None
+    return PrunedSearch(bound, directions, None, None)
+
+
+def _bound(
+    points: Tensor, count: int, centroids: Tensor, some: Callable[[int], Tensor]
+) -> "Bound | None":
+    """Find a bound for so many rows, of which `some` gives as many as asked for, if one pays."""
+    k, dim = centroids.shape
+    if points.is_cuda or points.dtype != torch.float32 or count * k * dim < _WORTH_PRUNING:
+        return None
+    from nemd_toolkit.pruning import SAMPLED, bound_for, may_pay
+
+    return bound_for(some(SAMPLED), centroids) if may_pay(count, k, dim) else None
+
+
+def _pays(bound: "Bound | None", k: int) -> bool:
+    """Whether a bound pays where every row has to be shortened for it."""
+    return bound is not None and k >= _FEWER * bound.basis.shape[1]
+
+
+def _in_threads(blocks: Sequence[T], take: Callable[[Sequence[T]], None], *, alone: bool) -> None:
+    """Share blocks among threads of ours, each with torch on one; `alone`: there is one."""
+    threads = 1 if alone else min(torch.get_num_threads(), len(blocks))
     if threads <= 1:
         take(blocks)
-        return nearest, squared, sums
+        return
     with one_thread(), ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(take, blocks[first::threads]) for first in range(threads)]:
             done.result()
-    return nearest, squared, sums
 
 
 def _rows_at_a_time(points: Tensor, k: int) -> int:

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nemd_toolkit import ranks
 from nemd_toolkit.checkpoints import Checkpoint, OwnPrototypes
 from nemd_toolkit.clustering import kmeans
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.scratch import block_rows, blocks, release, rows_at
+from nemd_toolkit.placing import nearest_directions
+from nemd_toolkit.scratch import blocks
 from nemd_toolkit.sphere import mean_directions, to_sphere
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "Source",
     "default_counts",
     "fit_prototypes",
-    "nearest_directions",
     "prototypes_from_checkpoint",
     "prototypes_from_labels",
     "prototypes_from_vectors",
@@ -164,28 +163,6 @@ def prototypes_from_vectors(embeddings: Embeddings, vectors: Float[Tensor, "k d"
         names=tuple(str(p) for p in range(len(unit))),
         source="own",
     )
-
-
-def nearest_directions(
-    points: Float[Tensor, "n d"],
-    directions: Float[Tensor, "k d"],
-    rows: Int[Tensor, " m"] | None = None,
-) -> Int[Tensor, " m"]:
-    """Give the direction of highest cosine to each row, or to `rows`; the lowest index wins ties.
-
-    >>> nearest_directions(torch.eye(2), torch.tensor([[0.6, 0.8], [1.0, 0.0]]))
-    tensor([1, 0])
-    """
-    block = min(block_rows(points.shape[1]), max(1, _BLOCK // len(directions)))
-
-    def nearest(some: slice) -> Tensor:
-        own = points[some] if rows is None else rows_at(points, rows[some])
-        found = (own @ directions.T).argmax(1)
-        release(own)
-        return found
-
-    count = len(points) if rows is None else len(rows)
-    return ranks.by_blocks(count, block, nearest).to(points.device)
 
 
 def prototypes_from_checkpoint(

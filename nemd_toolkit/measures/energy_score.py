@@ -17,7 +17,7 @@ from torch import Tensor
 from nemd_toolkit.clustering import kmeans
 from nemd_toolkit.measures.nemd import LEAST_ANCHOR_RATIO
 from nemd_toolkit.measures.null import uniform_points
-from nemd_toolkit.prototypes import nearest_directions
+from nemd_toolkit.placing import nearest_directions
 
 __all__ = ["EnergyScore", "energy_score"]
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from nemd_toolkit.clustering import kmeans, rows_to_fit
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.placing import some_of
-from nemd_toolkit.prototypes import Prototypes, nearest_directions
+from nemd_toolkit.placing import nearest_directions, some_of
+from nemd_toolkit.prototypes import Prototypes
 from nemd_toolkit.scratch import rows_at
 from nemd_toolkit.sphere import mean_directions
 

@@ -16,7 +16,7 @@ from nemd_toolkit.measures.null import uniform_points
 from nemd_toolkit.measures.spectrum import effective_rank
 from nemd_toolkit.measures.usage import Usage, usage_of
 from nemd_toolkit.measures.vector_pairs import uniform_repeats
-from nemd_toolkit.prototypes import nearest_directions
+from nemd_toolkit.placing import nearest_directions
 
 __all__ = ["OwnNumbers", "WindowNumbers", "measure_window"]
 
