@@ -4,6 +4,7 @@ A prototype is its members (the cloud), their mean direction, and its learned ve
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.placing import nearest_directions
 from nemd_toolkit.scratch import blocks
-from nemd_toolkit.sphere import mean_directions, to_sphere
+from nemd_toolkit.sphere import directions_of, mean_rows, to_sphere
 
 __all__ = [
     "Prototypes",
@@ -36,7 +37,7 @@ _LEAST = 5  # prototypes: with fewer, an interval hardly says anything
 Source = Literal["k-means", "labels", "own"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Prototypes:
     """One clustering of embeddings: which prototype each row belongs to, and their directions."""
 
@@ -52,12 +53,12 @@ class Prototypes:
         """Number of prototypes asked for, with or without members."""
         return len(self.vectors)
 
-    @property
+    @cached_property
     def sizes(self) -> Int[Tensor, " k"]:
         """Number of members of each prototype."""
         return torch.bincount(self.assignment, minlength=self.k)
 
-    @property
+    @cached_property
     def used(self) -> Int[Tensor, " u"]:
         """Indices of the prototypes that have members."""
         return self.sizes.nonzero().squeeze(1)
@@ -73,9 +74,14 @@ class Prototypes:
         order = self.assignment.argsort(stable=True)
         return list(order.split(self.sizes.tolist()))
 
+    @cached_property
+    def mean_rows(self) -> Float[Tensor, "u d"]:
+        """Mean of each used prototype's members, float64."""
+        return mean_rows(self.embeddings.vectors, self.used_assignment(), len(self.used))
+
     def mean_directions(self) -> Float[Tensor, "u d"]:
         """Mean direction of each used prototype's members, float64."""
-        return mean_directions(self.embeddings.vectors, self.used_assignment(), len(self.used))
+        return directions_of(self.mean_rows, self.embeddings.vectors, self.used_assignment())
 
 
 def default_counts(n: int) -> tuple[int, ...]:

@@ -10,15 +10,16 @@ may call what the others do not.
 """
 
 import hashlib
+import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Int64
+from jaxtyping import Float64, Shaped
 from torch import Tensor
 
 from nemd_toolkit import errors
@@ -37,11 +38,16 @@ __all__ = [
     "rank",
     "sharing",
     "spread",
+    "summed",
     "together",
     "workers",
 ]
 
 T = TypeVar("T")
+_RUNS, _RUN_ENTRIES = (
+    64,
+    1 << 26,
+)  # of blocks that are summed apart; of their sums, together: 512 MB
 _shared = False  # of the program, not of a context: autograd's threads would not see it
 
 
@@ -75,8 +81,14 @@ def agreed(x: Tensor) -> Tensor:
 @contextmanager
 def sharing() -> Iterator[None]:
     """Divide work among the processes inside this block, which all of them must enter."""
+    with _set_shared(True):
+        yield
+
+
+@contextmanager
+def _set_shared(shared: bool) -> Iterator[None]:
     global _shared
-    before, _shared = _shared, True
+    before, _shared = _shared, shared
     try:
         yield
     finally:
@@ -113,20 +125,67 @@ def spread(whole: Tensor, edges: list[int]) -> None:
             dist.broadcast(whole[start:stop], src=source)
 
 
-def by_blocks(count: int, block: int, compute: Callable[[slice], Tensor]) -> Int64[Tensor, " n"]:
-    """Give an integer for each of `count` rows; `compute` gives those of a block, on one process.
+def by_blocks(
+    count: int,
+    block: int,
+    compute: Callable[[slice], Tensor],
+    dtype: torch.dtype = torch.long,
+) -> Shaped[Tensor, " n"]:
+    """Give a number for each of `count` rows; `compute` gives those of a block, on one process.
 
     >>> by_blocks(5, 2, lambda rows: torch.arange(5)[rows] * 2)
     tensor([0, 2, 4, 6, 8])
     """
     edges = [min(count, cut * block) for cut in cuts(-(-count // block))]
-    whole = torch.empty(count, dtype=torch.long)
+    whole = torch.empty(count, dtype=dtype)
     place = rank() if workers() > 1 else 0
     for start in range(edges[place], edges[place + 1], block):
         rows = slice(start, min(start + block, edges[place + 1]))
         whole[rows] = compute(rows)
     spread(whole, edges)
     return whole
+
+
+def summed(
+    count: int,
+    block: int,
+    shape: Sequence[int],
+    add: Callable[[Tensor, slice], None],
+    device: torch.device | None = None,
+) -> Float64[Tensor, "..."]:
+    """Sum over `count` rows; `add` adds the terms of a block of them to a sum, in place.
+
+    Blocks are summed in runs that depend on the numbers above alone, and the runs' sums in their
+    order, so that no bit depends on the processes. These take 512 MB, or a process's share of that.
+
+    >>> summed(5, 2, (), lambda total, rows: total.add_(torch.arange(5.0)[rows].sum()))
+    tensor(10., dtype=torch.float64)
+    """
+    blocks = -(-count // block)
+    runs = min(blocks, _RUNS, max(1, _RUN_ENTRIES // math.prod(shape)))
+    starts = [min(count, block * (blocks * run // runs)) for run in range(runs + 1)]
+
+    def sum_of(run: int) -> Tensor:
+        found = torch.zeros(tuple(shape), dtype=torch.float64, device=device)
+        for start in range(starts[run], starts[run + 1], block):
+            add(found, slice(start, min(start + block, starts[run + 1])))
+        return found
+
+    total = torch.zeros(tuple(shape), dtype=torch.float64, device=device)
+    if workers() == 1:
+        for run in range(runs):
+            total += sum_of(run)
+        return total
+    edges = cuts(runs)
+    own = [sum_of(run) for run in range(edges[rank()], edges[rank() + 1])]
+    for source, (first_run, end) in enumerate(pairwise(edges)):
+        if end == first_run:
+            continue
+        sums = torch.stack(own) if source == rank() else total.new_empty(end - first_run, *shape)
+        dist.broadcast(sums, src=source)
+        for one in sums:
+            total += one
+    return total
 
 
 def gathered(rows: Tensor) -> Tensor:
@@ -195,12 +254,19 @@ def together(what: str, work: Callable[[], T]) -> T:
 
 
 def first(what: str, work: Callable[[], T]) -> T | None:
-    """Do `work` in the first process alone, while the others wait; None in those.
+    """Do `work` in the first process alone, undivided, while the others wait; None in those.
 
     >>> first("addition", lambda: 1 + 1)
     2
     """
-    return together(what, work if rank() == 0 or workers() == 1 else lambda: None)
+
+    def alone() -> T | None:
+        if rank() and workers() > 1:
+            return None
+        with _set_shared(False):
+            return work()
+
+    return together(what, alone)
 
 
 def alike(facts: Mapping[str, str | None]) -> None:

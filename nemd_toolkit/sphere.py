@@ -5,14 +5,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.scratch import block_rows, blocks
+from nemd_toolkit.row_sums import sum_over_rows
+from nemd_toolkit.scratch import block_rows
 from nemd_toolkit.threads import one_thread
 
 __all__ = [
     "chord",
+    "directions_of",
     "mean_direction",
     "mean_directions",
     "mean_row",
+    "mean_rows",
     "not_finite",
     "require_finite",
     "resultant",
@@ -122,15 +125,16 @@ def resultant(points: Float[Tensor, "n d"]) -> float:
 
 
 def mean_row(points: Float[Tensor, "n d"]) -> Float[Tensor, " d"]:
-    """Mean in float64, a block at a time.
+    """Mean in float64; processes share the rows.
 
     >>> mean_row(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     tensor([0.5000, 0.5000], dtype=torch.float64)
     """
-    total = torch.zeros(points.shape[1], dtype=torch.float64, device=points.device)
-    for block in blocks(points):
+
+    def add(total: Tensor, block: Tensor, _: slice) -> None:
         total += block.double().sum(0)
-    return total / len(points)
+
+    return sum_over_rows(points, points.shape[1:], add) / len(points)
 
 
 def mean_direction(points: Float[Tensor, "n d"]) -> Float[Tensor, " d"]:
@@ -155,20 +159,34 @@ def mean_directions(
 ) -> Float[Tensor, "k d"]:
     """`mean_direction` of the rows of each number in 0…count − 1, in one pass over all rows.
 
-    Rows of the number −1 are left out; numbers without rows get zeros.
+    Rows of the number −1 are left out; numbers without rows get zeros. Processes share the rows.
 
     >>> mean_directions(torch.eye(2), torch.tensor([1, -1]), 2)
     tensor([[0., 0.], [1., 0.]], dtype=torch.float64)
     """
-    sums = torch.zeros(count, points.shape[1], dtype=torch.float64)
-    step = block_rows(points.shape[1])
+    return directions_of(mean_rows(points, of, count), points, of)
+
+
+def mean_rows(
+    points: Float[Tensor, "n d"], of: Int[Tensor, " n"], count: int
+) -> Float[Tensor, "k d"]:
+    """Mean of the rows of each number, in float64, as `mean_directions` takes them."""
+
+    def add(total: Tensor, block: Tensor, rows: slice) -> None:
+        kept = (of[rows] >= 0).nonzero().squeeze(1)
+        total.index_add_(0, of[rows][kept], block[kept].double())
+
     with one_thread():
-        for block, numbers in zip(blocks(points, step), of.split(step), strict=True):
-            kept = (numbers >= 0).nonzero().squeeze(1)
-            sums.index_add_(0, numbers[kept], block[kept].double())
-    sizes = torch.bincount(of[of >= 0], minlength=count)
-    means = sums / sizes.clamp_min(1)[:, None]
-    lengths = means.norm(dim=1)
+        sums = sum_over_rows(points, (count, points.shape[1]), add)
+    return sums / torch.bincount(of[of >= 0], minlength=count).clamp_min(1)[:, None]
+
+
+def directions_of(
+    means: Float[Tensor, "k d"], points: Float[Tensor, "n d"], of: Int[Tensor, " n"]
+) -> Float[Tensor, "k d"]:
+    """Directions of the means of the rows of each number, as `mean_directions` gives them."""
+    sizes = torch.bincount(of[of >= 0], minlength=len(means))
+    means, lengths = means.clone(), means.norm(dim=1)
     for number in ((lengths <= _ZERO_NORM) & (sizes > 0)).nonzero().squeeze(1).tolist():
         means[number] = points[int((of == number).nonzero()[0])].double()
         lengths[number] = means[number].norm()

@@ -9,12 +9,14 @@ from jaxtyping import Float, Int
 from scipy.special import hyp0f1
 from torch import Tensor
 
+from nemd_toolkit import ranks
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.formulas import align, p_align, p_corr, uniform
 from nemd_toolkit.measures.neighbours import nearest_others, one_of_each_group
 from nemd_toolkit.prototypes import Prototypes
-from nemd_toolkit.scratch import block_rows, blocks, rows_at
+from nemd_toolkit.row_sums import sum_over_rows
+from nemd_toolkit.scratch import block_rows, rows_at
 from nemd_toolkit.sphere import resultant
 
 __all__ = [
@@ -151,27 +153,30 @@ def instance_corr(points: Float[Tensor, "n d"], *, temperature: float = 0.1) -> 
         raise InputError(f"instance corr: expected at least 2 rows, got {n}; give more")
     some = (points[:1_000].double() / temperature).log_softmax(1)
     shift, log_shift = some.exp().mean(0), some.mean(0)  # any will do; a near one costs no digits
-    own, logs, total = torch.zeros_like(shift), torch.zeros_like(shift), 0.0
-    for block in blocks(points):
+
+    def add(sums: Tensor, block: Tensor, _: slice) -> None:
         log = (block.double() / temperature).log_softmax(1)
         share = log.exp() - shift
         log -= log_shift
-        total += float((share * log).sum())
-        own += share.sum(0)
-        logs += log.sum(0)
-    return min(0.0, (float(own @ logs) / n - total) / (n - 1))
+        sums[0] += share.sum(0)
+        sums[1] += log.sum(0)
+        sums[2] += (share * log).sum(0)
+
+    own, logs, products = sum_over_rows(points, (3, points.shape[1]), add)
+    return min(0.0, (float(own @ logs) / n - float(products.sum())) / (n - 1))
 
 
 def _align(
     points: Float[Tensor, "n d"], views: tuple[Int[Tensor, " g"], Int[Tensor, " g"]]
 ) -> float:
     """`align` in float64, a block of pairs at a time."""
-    total = 0.0
-    step = block_rows(points.shape[1])
-    for pair in zip(views[0].split(step), views[1].split(step), strict=True):
-        first, second = (rows_at(points, view).double() for view in pair)
-        total += len(first) * float(align(first, second))
-    return total / len(views[0])
+
+    def add(total: Tensor, pairs: slice) -> None:
+        first, second = (rows_at(points, view[pairs]).double() for view in views)
+        total += len(first) * align(first, second)
+
+    count = len(views[0])
+    return float(ranks.summed(count, block_rows(points.shape[1]), (), add)) / count
 
 
 def _mean_cosine(points: Float[Tensor, "n d"]) -> float:
@@ -179,11 +184,14 @@ def _mean_cosine(points: Float[Tensor, "n d"]) -> float:
     n = len(points)
     if n == 1:
         return 1.0
-    total, squares = torch.zeros(points.shape[1], dtype=torch.float64), 0.0
-    for block in blocks(points):
-        total += block.double().sum(0)
-        squares += float(block.double().square().sum())
-    return min(1.0, (float(total.square().sum()) - squares) / (n * (n - 1)))
+
+    def add(sums: Tensor, block: Tensor, _: slice) -> None:
+        rows = block.double()
+        sums[0] += rows.sum(0)
+        sums[1] += rows.square_().sum(0)
+
+    total, squares = sum_over_rows(points, (2, points.shape[1]), add)
+    return min(1.0, float(total.square().sum() - squares.sum()) / (n * (n - 1)))
 
 
 def all_pairs_p_uniform(directions: Float[Tensor, "u d"]) -> float:
@@ -207,11 +215,12 @@ def _prototype_align(
         shared = prototypes.assignment[views[0]]  # both views count for the first view's prototype
         first, second = (_directions(points, view, shared) for view in views)
         return float(p_align(first, second)), "views"
-    total, rows = 0.0, prototypes.used_assignment()
-    step = block_rows(points.shape[1])
-    for block, of in zip(blocks(points, step), rows.split(step), strict=True):
-        total += len(block) * float(align(block.double(), directions[of]))
-    return total / len(points), "members"
+    rows = prototypes.used_assignment()
+
+    def add(total: Tensor, block: Tensor, places: slice) -> None:
+        total += len(block) * align(block.double(), directions[rows[places]])
+
+    return float(sum_over_rows(points, (), add)) / len(points), "members"
 
 
 def _directions(

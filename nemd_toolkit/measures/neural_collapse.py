@@ -10,18 +10,18 @@ tr Σ_W + tr Σ_B + ‖μ_G‖² = 1. Only NC3 and NC4 take the rows as they cam
 the head was trained on those. Classes of one row have no variance and are left out, and counted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
-from nemd_toolkit.scratch import blocks
+from nemd_toolkit.row_sums import sum_over_rows
 from nemd_toolkit.sphere import chord
 
 __all__ = ["MOST_CLASSES", "LinearHead", "NeuralCollapse", "measure_neural_collapse"]
@@ -78,15 +78,20 @@ class _Labelled:
     which: Int[Tensor, " n"]  # −1 for rows that are left out
     scale: Float[Tensor, " n"] | None = None  # of each row
 
-    def blocks(self, rows: int) -> Iterator[tuple[Float[Tensor, "b d"], Int[Tensor, " b"]]]:
-        """Give the rows that count, in float64, and the class of each."""
-        start = 0
-        for block in blocks(self.points, rows):
-            part = slice(start, start + len(block))
-            start += len(block)
+    def summed(
+        self, shape: Sequence[int], add: Callable[[Tensor, Tensor, Tensor], None]
+    ) -> Float64[Tensor, "..."]:
+        """Sum over the rows that count; `add` is given a sum, rows in float64, and their classes.
+
+        Processes share the rows, see `sum_over_rows`.
+        """
+
+        def add_block(total: Tensor, block: Tensor, part: slice) -> None:
             kept = self.which[part] >= 0
             scaled = block if self.scale is None else block * self.scale[part, None]
-            yield scaled[kept].double(), self.which[part][kept]
+            add(total, scaled[kept].double(), self.which[part][kept])
+
+        return sum_over_rows(self.points, shape, add_block)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,10 +110,6 @@ class _Classes:
     @property
     def count(self) -> int:
         return int(self.sizes.sum())
-
-    @property
-    def step(self) -> int:
-        return max(1, _ENTRIES // self.means.shape[1])
 
     @property
     def centred(self) -> Float[Tensor, "k d"]:
@@ -213,10 +214,12 @@ def _nc1(classes: _Classes) -> float:
     _, singular, axes = torch.linalg.svd(classes.centred / classes.k**0.5, full_matrices=False)
     found = singular > _ROUNDING
     scaled = axes[found] / singular[found, None]  # (r, d)
-    squares = torch.zeros(classes.k, dtype=torch.float64)
-    for rows, which in classes.rows.blocks(classes.step):
+
+    def add(total: Tensor, rows: Tensor, which: Tensor) -> None:
         inside = (rows - classes.means[which]) @ scaled.T  # (b, r)
-        squares.index_add_(0, which, inside.square().sum(1))
+        total.index_add_(0, which, inside.square().sum(1))
+
+    squares = classes.rows.summed((classes.k,), add)
     return float((squares / classes.sizes).mean() / classes.k)
 
 
@@ -259,25 +262,28 @@ def _nc3(centred: Float[Tensor, "k d"], weights: Float[Tensor, "k d"]) -> float:
 
 
 def _nc4(classes: _Classes, weights: Float[Tensor, "k d"], bias: Float[Tensor, " b"]) -> float:
-    agreed = 0
-    for rows, _ in classes.rows.blocks(min(classes.step, _step(classes.k))):
-        told = (rows @ weights.T + bias).argmax(1)
-        agreed += int((told == chord(rows, classes.means).argmin(1)).sum())
-    return agreed / classes.count
+    def add(total: Tensor, rows: Tensor, _: Tensor) -> None:
+        for some in rows.split(_step(classes.k)):
+            told = (some @ weights.T + bias).argmax(1)
+            total += (told == chord(some, classes.means).argmin(1)).sum()
+
+    return float(classes.rows.summed((), add)) / classes.count
 
 
 def _classes(labelled: _Labelled) -> _Classes:
     """Take means and variances of the classes."""
     points, which = labelled.points, labelled.which
     sizes = torch.bincount(which[which >= 0])
-    means = torch.zeros(len(sizes), points.shape[1], dtype=torch.float64)
-    step = max(1, _ENTRIES // points.shape[1])
-    for rows, part in labelled.blocks(step):
-        means.index_add_(0, part, rows)
-    means /= sizes[:, None]
-    squares = torch.zeros(len(sizes), dtype=torch.float64)
-    for rows, part in labelled.blocks(step):
-        squares.index_add_(0, part, (rows - means[part]).square().sum(1))
+
+    def add_rows(total: Tensor, rows: Tensor, of: Tensor) -> None:
+        total.index_add_(0, of, rows)
+
+    means = labelled.summed((len(sizes), points.shape[1]), add_rows) / sizes[:, None]
+
+    def add_squares(total: Tensor, rows: Tensor, of: Tensor) -> None:
+        total.index_add_(0, of, (rows - means[of]).square().sum(1))
+
+    squares = labelled.summed((len(sizes),), add_squares)
     return _Classes(rows=labelled, sizes=sizes, means=means, variances=squares / sizes)
 
 

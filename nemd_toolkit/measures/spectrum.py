@@ -69,10 +69,12 @@ def measure_spectrum(points: Float[Tensor, "n d"], *, seed: int = 0) -> Spectrum
     """
     n, d = points.shape
     mean = mean_row(points)
-    raw, centred = _singular(points, torch.zeros_like(mean)), _singular(points, mean)
+    covariance = covariance_around(points, mean)
+    raw = _singular(covariance + torch.outer(mean, mean), n)  # adding loses no digits
+    centred = _singular(covariance, n)
     null_rows = min(n, NULL_ROWS)
     null_points = uniform_points(null_rows, d, seed=seed + 1)
-    null = _singular(null_points, mean_row(null_points))
+    null = _singular(covariance_around(null_points, mean_row(null_points)), null_rows)
     return Spectrum(
         singular=raw,
         singular_centred=centred,
@@ -153,13 +155,13 @@ def w2_uniformity(
     return float(np.sqrt(max(0.0, squared)))
 
 
-def _singular(points: Float[Tensor, "n d"], centre: Float[Tensor, " d"]) -> np.ndarray:
-    """Singular values / √N, descending; those at the rounding level of the input are 0.
+def _singular(moments: Float[Tensor, "d d"], n: int) -> np.ndarray:
+    """Singular values / √n of n rows, descending; those at the rounding level of them are 0.
 
-    From the d x d covariance in float64, so that N is not limited.
+    From the second moments in float64, so that n is not limited.
     """
-    n, d = points.shape
+    d = len(moments)
     # float32 rows err by 6e-8 each way; what is below that squared is no direction of the data
     floor = max(float(np.finfo(np.float32).eps) ** 2, d * float(np.finfo(float).eps))
-    variances = torch.linalg.eigvalsh(covariance_around(points, centre)).flip(0)[: min(n, d)]
+    variances = torch.linalg.eigvalsh(moments).flip(0)[: min(n, d)]
     return torch.where(variances > floor, variances, 0.0).sqrt().numpy()

@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nemd_toolkit import ranks
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.formulas import concentration, rescale_concentration
 from nemd_toolkit.measures.duplicates import DuplicateCurve
 from nemd_toolkit.measures.vector_pairs import uniform_repeats
 from nemd_toolkit.prototypes import Prototypes
-from nemd_toolkit.scratch import block_rows, blocks
+from nemd_toolkit.scratch import block_rows, release
 
 __all__ = ["Spread", "duplicate_curve", "measure_spread"]
 
@@ -113,19 +114,17 @@ def duplicate_curve(directions: Float[Tensor, "u d"]) -> tuple[tuple[float, floa
 def _members(prototypes: Prototypes) -> tuple[Float[Tensor, " u"], Float[Tensor, " u"]]:
     """Length of each used prototype's mean, and PCL's concentration of its members."""
     points, rows = prototypes.embeddings.vectors, prototypes.used_assignment()
-    sizes = prototypes.sizes[prototypes.used]
-    means = torch.zeros(len(sizes), points.shape[1], dtype=torch.float64)
+    means = prototypes.mean_rows
+
+    def squared(places: slice) -> Tensor:
+        block = points[places]
+        found = (block.double() - means[rows[places]]).square().sum(1)
+        release(block)
+        return found
+
     step = block_rows(points.shape[1])
-    for block, of in zip(blocks(points, step), rows.split(step), strict=True):
-        means.index_add_(0, of, block.double())
-    means /= sizes[:, None]
-    squared = torch.cat(
-        [
-            (block.double() - means[of]).square().sum(1)
-            for block, of in zip(blocks(points, step), rows.split(step), strict=True)
-        ]
-    )
-    return means.norm(dim=1), concentration(squared, rows, len(sizes))
+    distances = ranks.by_blocks(len(points), step, squared, torch.float64)
+    return means.norm(dim=1), concentration(distances, rows, len(means))
 
 
 def _neighbours(

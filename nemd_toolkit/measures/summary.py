@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nemd_toolkit import ranks
 from nemd_toolkit.checkpoints import TrainingLog
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.measures.clouds import common_size
@@ -34,7 +36,8 @@ from nemd_toolkit.measures.spread import Spread, measure_spread
 from nemd_toolkit.measures.usage import Usage, measure_usage
 from nemd_toolkit.progress import bar
 from nemd_toolkit.prototypes import Prototypes, Source
-from nemd_toolkit.scratch import blocks
+from nemd_toolkit.row_sums import sum_over_rows
+from nemd_toolkit.scratch import block_rows, release
 
 __all__ = ["ClusteringMeasures", "Measures", "NemdSummary", "Rows", "measure"]
 
@@ -206,14 +209,17 @@ def _mean(intervals: Sequence[Interval]) -> Interval:
 def _rows(embeddings: Embeddings) -> Rows:
     points = embeddings.vectors
     n, d = points.shape
-    negative = (block.clamp_max(0.0).square().double().sum() for block in blocks(points))
+
+    def add(total: Tensor, block: Tensor, _: slice) -> None:
+        total += block.clamp_max(0.0).square().double().sum()
+
     return Rows(
         count=n,
         dim=d,
         norms=embeddings.norms,
         were_unit=embeddings.were_unit,
         duplicates=1 - _distinct(points) / n,
-        negative_share=float(sum(negative)) / n,
+        negative_share=float(sum_over_rows(points, (), add)) / n,
         classes=None if embeddings.labels is None else len(np.unique(embeddings.labels)),
     )
 
@@ -221,10 +227,13 @@ def _rows(embeddings: Embeddings) -> Rows:
 def _distinct(points: Float[Tensor, "n d"]) -> int:
     """Count distinct rows by 64-bit hashes; chance joins two of a million once in 10^7 times."""
     weights = np.random.default_rng(0).integers(2**64, size=points.shape[1], dtype=np.uint64) | 1
-    hashes = []
-    for block in blocks(points):
-        rows = block.numpy()
+
+    def hashed(places: slice) -> Tensor:
+        rows = points[places].numpy()
         bits = np.ascontiguousarray(rows + 0.0).view(f"u{rows.dtype.itemsize}")  # −0.0 is 0.0
         mixed = (bits.astype(np.uint64) + 1) * weights
-        hashes.append((mixed ^ (mixed >> np.uint64(29))).sum(axis=1, dtype=np.uint64))
-    return len(np.unique(np.concatenate(hashes)))
+        found = (mixed ^ (mixed >> np.uint64(29))).sum(axis=1, dtype=np.uint64)
+        release(points[places])
+        return torch.from_numpy(found.view(np.int64))
+
+    return len(np.unique(ranks.by_blocks(len(points), block_rows(points.shape[1]), hashed).numpy()))

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch.distributed import TCPStore
 
-from nemd_toolkit import placing, stages
+from nemd_toolkit import placing, scratch, stages
 from nemd_toolkit.cli import main
 from nemd_toolkit.files import write_text
 from nemd_toolkit.report import folder as report
@@ -42,13 +42,20 @@ class Started:
         common = {"WORLD_SIZE": str(count), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
         common |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RUN_ID": "test"}
         self.pids = []
+        # None calls the store before all are there: a copy made while the store's thread looks a
+        # name up would find the C library's lock on names held for good
+        begin, all_there = os.pipe()
         for rank in range(count):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 pid = os.fork()
             if pid == 0:
+                os.close(all_there)
+                os.read(begin, 1)  # until the other end is closed everywhere
                 self._run(rank, work, common | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
             self.pids.append(pid)
+        os.close(all_there)
+        os.close(begin)
 
     def _run(self, rank, work, environment):
         code = 70
@@ -108,6 +115,7 @@ def command(*words, folder=None):
         if folder is not None:
             os.chdir(folder(rank))
         stages.WORTH, placing._WORTH_SHARING = 0.0, 0
+        scratch._ROWS = placing._GATHERED = 64
         report.write = _document_alone
         torch.set_num_threads(1)
         sys.argv = ["nemd", *map(str, words)]

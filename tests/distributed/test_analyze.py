@@ -175,9 +175,9 @@ def test_other_commands_do_not_run_on_several_processes(tmp_path):
 
 
 PROGRAM = """import sys
-from nemd_toolkit import stages
+from nemd_toolkit import placing, scratch, stages
 from nemd_toolkit.cli import main
-stages.WORTH = 0.0
+stages.WORTH, scratch._ROWS, placing._GATHERED = 0.0, 64, 64
 main()
 """
 

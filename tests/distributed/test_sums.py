@@ -1,0 +1,81 @@
+"""Sums over rows that several processes share have every bit of those of one."""
+
+import math
+import os
+
+import pytest
+import torch
+
+from nemd_toolkit import processes, ranks, row_sums, scratch
+from nemd_toolkit.measures.covariance import covariance_around
+from nemd_toolkit.sphere import mean_directions, mean_row
+from tests.distributed.running import Started
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="starts copies of this process")
+POINTS = torch.randn(700, 6, generator=torch.Generator().manual_seed(4)).exp()
+OF = torch.arange(700) % 9 - 1
+
+
+def sums():
+    """Over 44 blocks of sixteen rows, the last one not full."""
+    return [
+        mean_row(POINTS),
+        covariance_around(POINTS, mean_row(POINTS)),
+        mean_directions(POINTS, OF, 8),
+        ranks.by_blocks(700, 16, lambda rows: POINTS[rows].double().sum(1), torch.float64),
+    ]
+
+
+def work(path):
+    torch.set_num_threads(1)
+    with processes.joined():
+        together = sums()
+        alone = ranks.first("alone", sums)  # where the others only wait, nothing is divided
+        torch.save([together, alone], path)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(scratch, "_ROWS", 16)
+
+
+@pytest.mark.parametrize(("count", "runs"), [(2, 64), (3, 64), (3, 2), (4, 7)])
+def test_sums_do_not_depend_on_the_number_of_processes(tmp_path, monkeypatch, count, runs):
+    monkeypatch.setattr(ranks, "_RUNS", runs)
+    running = Started(count, lambda rank: work(tmp_path / f"{rank}.pt"), tmp_path / "said")
+    assert running.wait() == [0] * count
+    expected = sums()
+    for rank in range(count):
+        together, alone = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert all(map(torch.equal, together, expected))
+        assert (alone is None) == (rank > 0)
+        assert rank > 0 or all(map(torch.equal, alone, expected))
+
+
+def test_sums_are_those_of_all_rows():
+    wide = POINTS.double()
+    mean, covariance, directions, rows = sums()
+    exact = [math.fsum(column) / 700 for column in wide.T.tolist()]
+    assert mean.tolist() == pytest.approx(exact, rel=1e-14, abs=0)
+    torch.testing.assert_close(covariance, wide.T.cov(correction=0), rtol=1e-12, atol=0)
+    for number, direction in enumerate(directions):
+        own = wide[number == OF].mean(0)
+        torch.testing.assert_close(direction, own / own.norm(), rtol=1e-13, atol=0)
+    torch.testing.assert_close(rows, wide.sum(1), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("most", "runs"), [(6, 1), (20, 3), (1 << 20, 44)])
+def test_runs_stay_within_their_memory(monkeypatch, most, runs):
+    monkeypatch.setattr(ranks, "_RUN_ENTRIES", most)
+    blocks, begun = [], []
+
+    def add(total, block, rows):
+        blocks.append(rows)
+        begun.append(not total.any())  # entries are positive
+        total += block.double().sum(0)
+
+    found = row_sums.sum_over_rows(POINTS, (6,), add)
+    torch.testing.assert_close(found, POINTS.double().sum(0), rtol=1e-14, atol=0)
+    assert sum(begun) == runs
+    assert [rows.start for rows in blocks] == list(range(0, 700, 16))
+    assert blocks[-1].stop == 700
