@@ -1,7 +1,8 @@
-"""How time and memory of a whole analysis grow: with rows, prototypes and dimensions.
+"""How time and memory of a whole analysis grow: with rows, prototypes, dimensions and processes.
 
     python benchmarks/scale.py                                     # up to 1,000,000 rows
     python benchmarks/scale.py --cells 10000000x128x1000 --memory 4GB --folder /data
+    python benchmarks/scale.py --cells 1000000x128x1000 --memory 4GB --ranks 2   # by torchrun
     python benchmarks/scale.py --report                            # of the cells that are there
 
 A cell is rows x dimensions x prototypes. Its rows lie around directions with DESIGN's spread .9,
@@ -11,7 +12,8 @@ cell is a line of `cells.jsonl`, and is not run again; `scale.json`, schema nemd
 "prototypes", "groups", "seed", "ranks", "memory", "seconds": {"reading", "k-means", "measures",
 "report"}, "parts" of "measures", both {"wall", "processor"}, "total_seconds", "processor_seconds",
 "peak_bytes": {"maxrss": as the kernel counts, mapped files with it, "anonymous": memory alone,
-sampled}, "file_bytes": of the temporary file, "score", "notes", "load", "date", "commit"}.
+sampled}, "file_bytes": of the temporary file, "score", "notes", "load", "date", "commit"}. Of
+several processes the longest time of a stage counts, and the largest peak.
 """
 
 import argparse
@@ -29,7 +31,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from nemd_toolkit import ranks
 from nemd_toolkit.files import write_text
+from nemd_toolkit.processes import joined
 
 SCHEMA = "nemd-scale/1"
 SPREAD = 0.9
@@ -86,6 +90,16 @@ class Watch:
             self.anonymous = max(self.anonymous, 1024 * int(line.split()[1]))
 
 
+def most_of_all(numbers: dict[str, Any]) -> dict[str, Any]:
+    """Give the largest number of each name over the processes; names may hold names."""
+    return {
+        name: most_of_all(number)
+        if isinstance(number, dict)
+        else type(number)(ranks.gathered(torch.tensor([float(number)]).double()).max())
+        for name, number in numbers.items()
+    }
+
+
 def analysed(path: Path, k: int, seed: int, memory: str | None) -> dict[str, Any]:
     """Analyse and write a report; this process is for one cell alone."""
     from analysis import PARTS, Clock, time_calls
@@ -98,18 +112,19 @@ def analysed(path: Path, k: int, seed: int, memory: str | None) -> dict[str, Any
     time_calls(parts, PARTS)
     with Watch() as watch, tempfile.TemporaryDirectory() as folder:
         found = nt.analyze(path, prototypes=(k,), seed=seed, memory=memory)
-        stages.timed("report", found.write)(Path(folder))
+        stages.timed("report", ranks.first)("the report", lambda: found.write(Path(folder)))
     clustering = found.measures.clusterings[0]
     nemd = clustering.nemd
+    peaks = {
+        "maxrss": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "anonymous": watch.anonymous,
+    }
     return {
-        "seconds": stages.seconds,
-        "parts": parts.seconds,
+        "seconds": most_of_all(stages.seconds),
+        "parts": most_of_all(parts.seconds),
         "total_seconds": stages.total("wall"),
-        "processor_seconds": stages.total("processor"),
-        "peak_bytes": {
-            "maxrss": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-            "anonymous": watch.anonymous,
-        },
+        "processor_seconds": most_of_all({"total": stages.total("processor")})["total"],
+        "peak_bytes": most_of_all(peaks),
         "file_bytes": scratch_size(clustering.prototypes.embeddings.vectors),
         "score": nemd.score.value if nemd and nemd.score else None,
         "notes": list(found.provenance.notes),
@@ -127,8 +142,10 @@ def run(cell: Cell, options: argparse.Namespace) -> dict[str, Any]:
     try:
         write_rows(path, count, dim, groups, options.seed)
         task = [str(path), k, options.seed, options.memory]
+        launch = ["-m", "torch.distributed.run", "--standalone"]
+        launch = [*launch, f"--nproc-per-node={options.ranks}"] if options.ranks > 1 else []
         done = subprocess.run(
-            [sys.executable, __file__, "--task", json.dumps(task)],
+            [sys.executable, *launch, __file__, "--task", json.dumps(task)],
             stdout=subprocess.PIPE,
             text=True,
             check=True,
@@ -191,7 +208,7 @@ def main() -> None:
     parser.add_argument("--most-rows", type=int, default=10**8)
     parser.add_argument("--most-prototypes", type=int, default=10**6)
     parser.add_argument("--memory", help="limit of the analysis, such as 4GB")
-    parser.add_argument("--ranks", type=int, default=1, choices=[1], help="processes that share it")
+    parser.add_argument("--ranks", type=int, default=1, help="processes that share it")
     parser.add_argument("--groups", type=int, help="directions; by default 1,000, or N/100 if less")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where rows are written to")
@@ -200,7 +217,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("reports/scale"))
     options = parser.parse_args()
     if options.task:
-        print(json.dumps(analysed(*json.loads(options.task)), allow_nan=False))
+        with joined():  # what all but the first print goes nowhere
+            print(json.dumps(analysed(*json.loads(options.task)), allow_nan=False))
         return
     options.out.mkdir(parents=True, exist_ok=True)
     lines = options.out / "cells.jsonl"

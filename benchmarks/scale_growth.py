@@ -10,17 +10,23 @@ from nemd_toolkit.figures.style import GRID, INK, themed
 
 __all__ = ["draw", "exponents"]
 
-AXES = ("count", "prototypes", "dim")
-NAMES = {"count": "rows N", "prototypes": "prototypes K", "dim": "dimensions d"}
+AXES = ("count", "prototypes", "dim", "ranks")
+NAMES = {
+    "count": "rows N",
+    "prototypes": "prototypes K",
+    "dim": "dimensions d",
+    "ranks": "processes",
+}
+SYMBOLS = {"count": "N", "prototypes": "K", "dim": "d"}
 STAGES = ("reading", "k-means", "measures", "report", "total")
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", INK)
 LEAST = 3  # cells; two make a line without an error
 
 
 def exponents(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Fit log processor seconds against the log of each axis, where the other two stand still.
+    """Fit log processor seconds against the log of each axis, where the others stand still.
 
-    Gives {"axis", "stage", "fixed": the other two, "from", "to", "cells", "exponent", "error": its
+    Gives {"axis", "stage", "fixed": the others, "from", "to", "cells", "exponent", "error": its
     standard error by least squares}, for each stage and the whole.
     """
     found = []
@@ -49,7 +55,7 @@ def exponents(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _lines(cells: list[dict[str, Any]], axis: str) -> dict[tuple[int, ...], list[dict[str, Any]]]:
-    """Group cells by the two other axes."""
+    """Group cells by the other axes."""
     lines: dict[tuple[int, ...], list[dict[str, Any]]] = {}
     for cell in sorted(cells, key=lambda cell: cell[axis]):
         lines.setdefault(tuple(cell[a] for a in AXES if a != axis), []).append(cell)
@@ -72,14 +78,15 @@ def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 @themed
 def draw(document: dict[str, Any]) -> Figure:
     """Draw seconds of each stage above and peak memory below, along the longest line of an axis."""
-    figure = Figure(figsize=(9.6, 5.6), layout="constrained")
+    figure = Figure(figsize=(12.8, 5.6), layout="constrained")
     panels = figure.subplots(2, len(AXES), sharex="col")
     for column, axis in enumerate(AXES):
         lines = _lines(document["cells"], axis)
         fixed, line = max(lines.items(), key=lambda item: len({c[axis] for c in item[1]}))
         others = ", ".join(
-            f"{NAMES[a]} = {value:,}"
+            f"{SYMBOLS[a]} = {value:,}"
             for a, value in zip([a for a in AXES if a != axis], fixed, strict=True)
+            if a in SYMBOLS
         )
         _draw_seconds(panels[0, column], axis, line)
         _draw_memory(panels[1, column], axis, line)

@@ -8,9 +8,8 @@ centroids are fitted to, a process holds its own share, and of the others a bloc
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
@@ -20,14 +19,12 @@ from nemd_toolkit import ranks
 from nemd_toolkit.exact_sums import Grid
 from nemd_toolkit.nearest_centroid import TILE, Search
 from nemd_toolkit.scratch import release, rows_at
-from nemd_toolkit.threads import one_thread
+from nemd_toolkit.threads import in_threads
 
 if TYPE_CHECKING:  # compiling takes time, which few rows do not need
     from nemd_toolkit.pruning import Bound, PrunedSearch
 
 __all__ = ["Placed", "Rows", "nearest_directions", "some_of"]
-
-T = TypeVar("T")
 
 _BLOCK = 16_777_216  # entries of one (rows, k) block: 64 MB in float32
 _CACHED = 1_048_576  # entries of a block that one core works on: 4 MB
@@ -188,7 +185,7 @@ def _nearest(
                         sums.index_add_(0, which, rounded)
             release(block)
 
-    _in_threads(blocks, take, alone=points.is_cuda)
+    in_threads(blocks, take, alone=points.is_cuda)
     return nearest, squared, sums
 
 
@@ -219,18 +216,14 @@ def nearest_directions(
     def nearest(part: slice) -> Tensor:
         own = at(part)
         found = torch.empty(len(own), dtype=torch.long, device=own.device)
-
-        def take(blocks: Sequence[tuple[Tensor, Tensor]]) -> None:
-            scores = own.new_empty(min(each, len(own)) * search.width)
-            for block, out in blocks:
-                search.find(0, block, scores, out)  # the number is of no matter here
-
-        blocks = list(zip(own.split(each), found.split(each), strict=True))
-        _in_threads(blocks, take, alone=points.is_cuda)
+        scores = own.new_empty(min(each, len(own)) * search.width)
+        for block, out in zip(own.split(each), found.split(each), strict=True):
+            search.find(0, block, scores, out)  # the number is of no matter here
         release(own)
-        return found
+        return found.cpu()
 
-    return ranks.by_blocks(count, max(each, _GATHERED), nearest).to(points.device)
+    at_a_time = count if points.is_cuda else max(each, _GATHERED)
+    return ranks.by_blocks(count, at_a_time, nearest).to(points.device)
 
 
 def _search_for(
@@ -261,17 +254,6 @@ def _bound(
 def _pays(bound: "Bound | None", k: int) -> bool:
     """Whether a bound pays where every row has to be shortened for it."""
     return bound is not None and k >= _FEWER * bound.basis.shape[1]
-
-
-def _in_threads(blocks: Sequence[T], take: Callable[[Sequence[T]], None], *, alone: bool) -> None:
-    """Share blocks among threads of ours, each with torch on one; `alone`: there is one."""
-    threads = 1 if alone else min(torch.get_num_threads(), len(blocks))
-    if threads <= 1:
-        take(blocks)
-        return
-    with one_thread(), ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(take, blocks[first::threads]) for first in range(threads)]:
-            done.result()
 
 
 def _rows_at_a_time(points: Tensor, k: int) -> int:

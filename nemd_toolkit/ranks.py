@@ -24,6 +24,7 @@ from torch import Tensor
 
 from nemd_toolkit import errors
 from nemd_toolkit.errors import InputError, NemdError
+from nemd_toolkit.threads import in_threads
 
 __all__ = [
     "added",
@@ -131,7 +132,9 @@ def by_blocks(
     compute: Callable[[slice], Tensor],
     dtype: torch.dtype = torch.long,
 ) -> Shaped[Tensor, " n"]:
-    """Give a number for each of `count` rows; `compute` gives those of a block, on one process.
+    """Give a number for each of `count` rows; `compute` gives those of a block.
+
+    Processes share the blocks, and threads those of a process.
 
     >>> by_blocks(5, 2, lambda rows: torch.arange(5)[rows] * 2)
     tensor([0, 2, 4, 6, 8])
@@ -139,9 +142,14 @@ def by_blocks(
     edges = [min(count, cut * block) for cut in cuts(-(-count // block))]
     whole = torch.empty(count, dtype=dtype)
     place = rank() if workers() > 1 else 0
-    for start in range(edges[place], edges[place + 1], block):
-        rows = slice(start, min(start + block, edges[place + 1]))
-        whole[rows] = compute(rows)
+    stop = edges[place + 1]
+    parts = [slice(s, min(s + block, stop)) for s in range(edges[place], stop, block)]
+
+    def take(some: Sequence[slice]) -> None:
+        for rows in some:
+            whole[rows] = compute(rows)
+
+    in_threads(parts, take)
     spread(whole, edges)
     return whole
 
@@ -156,7 +164,8 @@ def summed(
     """Sum over `count` rows; `add` adds the terms of a block of them to a sum, in place.
 
     Blocks are summed in runs that depend on the numbers above alone, and the runs' sums in their
-    order, so that no bit depends on the processes. These take 512 MB, or a process's share of that.
+    order, so that no bit depends on the processes or threads that share them. The runs' sums take
+    512 MB at most, or a process's share of that.
 
     >>> summed(5, 2, (), lambda total, rows: total.add_(torch.arange(5.0)[rows].sum()))
     tensor(10., dtype=torch.float64)
@@ -171,17 +180,23 @@ def summed(
             add(found, slice(start, min(start + block, starts[run + 1])))
         return found
 
+    edges = cuts(runs)
+    place = rank() if workers() > 1 else 0
+    begin = edges[place]
+    own = [torch.empty(0)] * (edges[place + 1] - begin)
+
+    def take(some: Sequence[int]) -> None:
+        for number in some:
+            own[number] = sum_of(begin + number)
+
+    in_threads(range(len(own)), take, alone=device is not None and device.type != "cpu")
     total = torch.zeros(tuple(shape), dtype=torch.float64, device=device)
     if workers() == 1:
-        for run in range(runs):
-            total += sum_of(run)
-        return total
-    edges = cuts(runs)
-    own = [sum_of(run) for run in range(edges[rank()], edges[rank() + 1])]
+        return sum(own, total)
     for source, (first_run, end) in enumerate(pairwise(edges)):
         if end == first_run:
             continue
-        sums = torch.stack(own) if source == rank() else total.new_empty(end - first_run, *shape)
+        sums = torch.stack(own) if source == place else total.new_empty(end - first_run, *shape)
         dist.broadcast(sums, src=source)
         for one in sums:
             total += one

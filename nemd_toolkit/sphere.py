@@ -7,7 +7,6 @@ from torch import Tensor
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.row_sums import sum_over_rows
 from nemd_toolkit.scratch import block_rows
-from nemd_toolkit.threads import one_thread
 
 __all__ = [
     "chord",
@@ -176,8 +175,7 @@ def mean_rows(
         kept = (of[rows] >= 0).nonzero().squeeze(1)
         total.index_add_(0, of[rows][kept], block[kept].double())
 
-    with one_thread():
-        sums = sum_over_rows(points, (count, points.shape[1]), add)
+    sums = sum_over_rows(points, (count, points.shape[1]), add)
     return sums / torch.bincount(of[of >= 0], minlength=count).clamp_min(1)[:, None]
 
 

@@ -1,13 +1,16 @@
-"""torch on one thread, for many short steps."""
+"""torch on one thread, for many short steps, and threads of ours that share such steps."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
-__all__ = ["one_thread"]
+__all__ = ["in_threads", "one_thread"]
 
+T = TypeVar("T")
 _LOCK = threading.RLock()  # one caller at a time: two would leave torch with the other's limit
 
 
@@ -30,3 +33,24 @@ def one_thread() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(usual)
+
+
+def in_threads(
+    parts: Sequence[T], take: Callable[[Sequence[T]], None], *, alone: bool = False
+) -> None:
+    """Share parts among as many threads as torch may use, each with torch on one.
+
+    A thread calls `take` with those that are its own, every so many. `alone`: there is one thread.
+
+    >>> found = []
+    >>> in_threads([1, 2, 3], found.extend, alone=True)
+    >>> found
+    [1, 2, 3]
+    """
+    threads = 1 if alone else min(torch.get_num_threads(), len(parts))
+    if threads <= 1:
+        take(parts)
+        return
+    with one_thread(), ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(take, parts[first::threads]) for first in range(threads)]:
+            done.result()

@@ -18,13 +18,14 @@ def module(monkeypatch):
     return importlib.import_module
 
 
-def cell(count, k, dim, noise=1.0):
-    seconds = 1e-6 * count * k**0.5 * dim**0.25 * noise
+def cell(count, k, dim, noise=1.0, ranks=1):
+    seconds = 1e-6 * count * k**0.5 * dim**0.25 * noise / ranks**0.75
     spent = {"wall": 2 * seconds, "processor": seconds}
     return {
         "count": count,
         "prototypes": k,
         "dim": dim,
+        "ranks": ranks,
         "seconds": dict.fromkeys(("reading", "k-means", "measures", "report"), spent),
         "processor_seconds": 4 * seconds,
         "peak_bytes": {"maxrss": 10**9, "anonymous": 5 * 10**8},
@@ -36,13 +37,14 @@ def test_exponents_are_those_that_the_times_were_made_with(module):
     cells = [cell(n, 100, 128) for n in (10**4, 10**5, 10**6, 10**7)]
     cells += [cell(10**5, k, 128) for k in (10, 1_000, 10_000)]
     cells += [cell(10**5, 100, d) for d in (32, 512)]
+    cells += [cell(10**5, 100, 128, ranks=r) for r in (2, 4)]
     found = {(f["axis"], f["stage"]): f for f in growth.exponents(cells)}
-    assert len(found) == 15
-    for axis, exponent in (("count", 1.0), ("prototypes", 0.5), ("dim", 0.25)):
+    assert len(found) == 20
+    for axis, exponent in (("count", 1.0), ("prototypes", 0.5), ("dim", 0.25), ("ranks", -0.75)):
         for stage in ("k-means", "total"):
             assert found[axis, stage]["exponent"] == pytest.approx(exponent)
             assert found[axis, stage]["error"] == pytest.approx(0, abs=1e-9)
-    assert found["count", "total"]["fixed"] == {"prototypes": 100, "dim": 128}
+    assert found["count", "total"]["fixed"] == {"prototypes": 100, "dim": 128, "ranks": 1}
     assert (found["dim", "total"]["from"], found["dim", "total"]["cells"]) == (32, 3)
 
 

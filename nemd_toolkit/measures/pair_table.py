@@ -7,13 +7,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nemd_toolkit import ranks
 from nemd_toolkit.measures.clouds import Clouds
-from nemd_toolkit.scratch import release
+from nemd_toolkit.scratch import release, rows_at
 from nemd_toolkit.transport import Pairs, pairs_by_rank, pairwise_wasserstein1
 
 __all__ = ["PairTable", "clumping_of", "measure_pairs"]
 
 CLUMPING_POINTS = 16  # of a cloud: among more points the nearest is nearer
+_PAIRS, _CLOUDS = 128, 8  # pairs that are shared out together, clouds at a time: 1 MB of distances
 _ENTRIES = 16_777_216  # coordinates of clouds at a time: transport takes 12 bytes for each
 _ROUNDING = 1e-6  # of distances between unit float32 rows: points closer than this coincide
 
@@ -143,17 +145,29 @@ def _energies(
     Half of Székely & Rizzo's 2004 energy distance, unbiased: 0 in the mean for equal laws, at most
     2 for unit rows, the chord of the two for points. It does not depend on n but by chance.
     """
-    clouds, (s, d) = both.numpy(), both.shape[1:]
-    between = np.empty(len(pairs))
-    first, starts = np.unique(pairs[:, 0], return_index=True)  # pairs stand in rows' order
-    for p, mine in zip(first, np.split(np.arange(len(pairs)), starts[1:]), strict=True):
-        for part in np.array_split(mine, 1 + len(mine) // 64):  # 64 clouds at a time: memory
-            others = clouds[pairs[part, 1]].reshape(-1, d)
-            sums = _distances(clouds[p], others, centre).sum(axis=0)
-            between[part] = sums.reshape(len(part), s).sum(axis=1) / s**2
-        release(both)
-    energies: Float[np.ndarray, " p"] = between - 0.5 * within[pairs].sum(axis=1)
+    middle, ends = torch.from_numpy(centre), torch.from_numpy(pairs)
+
+    def between(some: slice) -> Tensor:
+        own = pairs[some]
+        found = torch.empty(len(own), dtype=torch.float64)
+        for p in np.unique(own[:, 0]):
+            cloud = both[int(p)].double() - middle
+            for few in torch.from_numpy(np.flatnonzero(own[:, 0] == p)).split(_CLOUDS):
+                others = rows_at(both.flatten(1), ends[some][few, 1])
+                found[few] = _mean_distances(cloud, others.view(len(few), *both.shape[1:]) - middle)
+        return found
+
+    means = ranks.by_blocks(len(pairs), _PAIRS, between, torch.float64).numpy()
+    energies: Float[np.ndarray, " p"] = means - 0.5 * within[pairs].sum(axis=1)
     return energies
+
+
+def _mean_distances(x: Float[Tensor, "s d"], others: Float[Tensor, "c s d"]) -> Float[Tensor, " c"]:
+    """Mean distance between the points of a cloud and those of each of some others, centred."""
+    y = others.flatten(0, 1)
+    squared = torch.addmm(y.square().sum(1), x, y.T, alpha=-2.0)
+    squared += x.square().sum(1)[:, None]
+    return squared.clamp_min_(0.0).sqrt_().view(len(x), len(others), -1).mean((0, 2))
 
 
 def _distances(
