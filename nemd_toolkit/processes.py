@@ -163,10 +163,12 @@ class _Board:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._over.set()
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # where it ends by an error, torchrun's signal must not come before the last words
+        last_words = kind is not None and issubclass(kind, Exception)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if last_words else signal.SIG_DFL)
         os.write(self._signals, b"\0")
         self._thread.join(_BEAT)
 

@@ -106,6 +106,23 @@ def test_a_lost_process_ends_the_others_and_the_same_command_goes_on(
     assert not (out / ".stages").exists()
 
 
+def test_a_signal_that_comes_after_the_loss_does_not_cut_its_sentence_off(
+    digits, tmp_path, monkeypatch
+):
+    said_by_another = processes._Board.said_by_another
+
+    def signalled(board, error):  # as torchrun sends it when it sees the first process end
+        os.kill(os.getpid(), signal.SIGTERM)
+        return said_by_another(board, error)
+
+    monkeypatch.setattr(processes._Board, "said_by_another", signalled)
+    running = Started(2, command("analyze", digits, *OPTIONS, "--out", tmp_path / "r"), tmp_path)
+    wait_for(lambda: stage_files(tmp_path / "r"), running)
+    running.kill(1)
+    assert running.wait(60) == [2, -signal.SIGKILL]
+    assert "the same command continues where it stopped" in running.said("err", 0)
+
+
 def test_a_process_that_stands_still_ends_the_others(digits, tmp_path):
     def work(rank):
         processes._BEAT, processes._STILL = 0.1, 2.0
