@@ -14,8 +14,9 @@ random moment, then the same command again until it ends by itself.
 `ranks.json`, schema nemd-ranks/1: {"schema", "machine", "equality": [{"data", "count", "dim",
 "prototypes", "processes", "equal", "seconds"}], "speed": [{"stage", "one": {"wall", "processor"},
 "two", "times": {"one": […], "two": […]}, "ratio"}], "kills": {"data", "kills": [{"after_seconds",
-"rank", "ended", "seconds_to_end", "sentence", "stages"}], "longest_seconds_to_end", "equal"},
-"load", "date", "commit"}; what was measured before stays. `seconds` are those of whole commands.
+"rank", "killed": else it had ended, "ended", "seconds_to_end", "sentence", "stages"}],
+"longest_seconds_to_end", "equal"}, "load", "date", "commit"}; what was measured before stays.
+`seconds` are those of whole commands.
 """
 
 import argparse
@@ -259,10 +260,11 @@ def kills(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     usual = seconds_of(2, [*words, folder / "whole", "-q"])
     log: list[dict[str, Any]] = []
     equal = True
-    while len(log) < options.kills:
+    while sum(run["killed"] for run in log) < options.kills:
         out = folder / "broken"
         running = start(2, [*words, out])
         after, rank = rng.uniform(0.1, 0.95) * usual, rng.randrange(2)
+        pid = None
         try:
             running.wait(after)
         except subprocess.TimeoutExpired:
@@ -274,8 +276,8 @@ def kills(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         ended = "whole" if running.returncode == 0 else "lost"
         log.append(
             {
-                "after_seconds": round(after, 2), "rank": rank, "ended": ended,
-                "seconds_to_end": round(time.perf_counter() - killed, 2),
+                "after_seconds": round(after, 2), "rank": rank, "killed": pid is not None,
+                "ended": ended, "seconds_to_end": round(time.perf_counter() - killed, 2),
                 "sentence": len(re.findall(re.escape(_SENTENCE), said)),
                 "stages": len(list(out.glob(".stages/*.stage"))),
             }
