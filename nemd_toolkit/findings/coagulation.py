@@ -74,7 +74,7 @@ def check(measures: Measures, limits: Thresholds) -> Finding:
         and score.value > limits.coagulation_issue
         and not _by_axes(worst, limits),
         message=f"NEMD score {score.value:.2f} [{score.low:.2f}, {score.high:.2f}] "
-        f"{_place(worst.clustering)}: {_told(worst, limits)}{_dependence(scored, limits)}"
+        f"{_place(worst.clustering)}: {_told(worst, limits)}{_dependence(scored, worst, limits)}"
         f"{_crowding(worst, measures.rows.dim, limits)}",
         measured={
             "score": score.value,
@@ -138,10 +138,10 @@ def _told(scored: _Scored, limits: Thresholds) -> str:
     if _status(scored, limits) == "passed":
         return "members keep their diversity within prototypes"
     if not _clumped(scored, limits) and _by_axes(scored, limits):
+        place = round(scored.nemd.beyond_axes or 0.0, 2) + 0.0  # no -0.00
         return (
-            f"few axes bring it there: from points with these axes and no groups it is "
-            f"{scored.nemd.beyond_axes:.2f} of the way to collapse ({limits.beyond_axes:.2f} would "
-            "be an issue)"
+            f"few axes bring it there: from points with these axes and no groups it is {place:.2f} "
+            f"of the way to collapse ({limits.beyond_axes:.2f} would be an issue)"
         )
     if status_of(scored.score.value, scored.score.low, limits) == "issue":
         return "samples have coagulated around their prototypes"
@@ -156,8 +156,13 @@ def _told(scored: _Scored, limits: Thresholds) -> str:
     return "samples lie close to their prototypes"
 
 
-def _dependence(scored: Sequence[_Scored], limits: Thresholds) -> str:
-    """Warn where the score hangs on K: where clouds hold several groups it is too low."""
+def _dependence(scored: Sequence[_Scored], worst: _Scored, limits: Thresholds) -> str:
+    """Warn where the score hangs on K: where clouds hold several groups it is too low.
+
+    Where few axes bring it up it rises with K without any group.
+    """
+    if _status(worst, limits) == "warning" and _by_axes(worst, limits):
+        return ""
     found = sorted((s for s in scored if s.clustering.source == "k-means"), key=_number)
     if len(found) == len(scored) == 1 and _status(found[0], limits) != "issue":
         return "; at one K only: with more groups than prototypes it would be too low"

@@ -221,6 +221,10 @@ def test_few_axes_without_groups_are_not_coagulation():
     assert found.measured["beyond_axes"] == pytest.approx(0, abs=0.1)
     assert (found.status, found.undecided, verdict.state) == ("warning", False, "healthy")
     assert "few axes bring it there" in found.message
+    several = verdict_of(flat, counts=(90, 12))[1]["NEMD002"]  # it rises with K, by the axes alone
+    assert several.measured["rise"] > 0.1
+    assert "rises with K" not in several.message
+    assert "-0.00" not in several.message
     # tight groups in as few axes lie far beyond points without groups
     tight = worlds.clusters(3000, 4, 20, 0.02)[0] @ torch.eye(4, 64)
     found = verdict_of(tight, counts=(20,))[1]["NEMD002"]
