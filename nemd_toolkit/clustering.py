@@ -192,7 +192,6 @@ def _lloyd(
     advance(1)  # the seeds
     while step < iterations and not converged:
         step += 1
-        advance(1)
         centroids = rows.agreed(_means(rows, placed, centroids, spherical))
         if step == 1:  # seeds, single rows, are farther from the others than means are
             rows.prune(centroids)
@@ -201,6 +200,7 @@ def _lloyd(
         converged = placed.moved <= enough
         if very_many:
             converged |= placed.total / max(before.total, _TINY) > 1 - _FELL
+        advance(1)
     return _Fit(centroids=centroids, placed=placed, iterations=step, converged=converged)
 
 

@@ -8,6 +8,7 @@ centroids are fitted to, a process holds its own share, and of the others a bloc
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from nemd_toolkit import ranks
 from nemd_toolkit.exact_sums import Grid
 from nemd_toolkit.nearest_centroid import TILE, Search
+from nemd_toolkit.progress import bar
 from nemd_toolkit.scratch import release, rows_at
 from nemd_toolkit.threads import in_threads
 
@@ -32,6 +34,7 @@ _PART, _LEAST_ROWS = 262_144, 32  # entries, rows at a time where k is of no mat
 _WORTH_PRUNING = 2e9  # products of a step: below it a compiler's time is not worth it
 _FEWER = 8  # a bound's directions for each centroid, where rows are shortened at every step
 _GATHERED = 8_192  # rows copied at a time where some are taken of many
+_WORTH_A_BAR = 3e10  # products: about a second
 _WORTH_SHARING = 2e8  # products of a step: some milliseconds, ten times what it takes to agree
 
 
@@ -113,6 +116,10 @@ class Rows:
         """Take a bound found for others of these rows, if it pays to shorten each when it comes."""
         self.bound = bound if _pays(bound, self._k) else None
 
+    def _bar_of_rows(self, *, shown: bool) -> AbstractContextManager[Callable[[int], None]]:
+        worth = shown and self.count * self._k * self._points.shape[1] >= _WORTH_A_BAR
+        return bar(f"giving rows to {self._k:,} prototypes", len(self._own) if worth else 0)
+
     def _search(self, centroids: Tensor, before: Placed | None) -> "Search | PrunedSearch":
         if self.bound is None:
             return Search(centroids)
@@ -126,7 +133,9 @@ class Rows:
     ) -> Placed:
         """Find each row's nearest centroid; on a grid, with the sums of each centroid's rows."""
         search = self._search(centroids, before)
-        nearest, squared, sums = _nearest(self._own, centroids, search, self._block, grid)
+        with self._bar_of_rows(shown=grid is None) as advance:  # else the steps are shown
+            found = _nearest(self._own, centroids, search, self._block, grid, advance)
+        nearest, squared, sums = found
         moved = 0 if before is None else int((nearest != before.nearest).sum())
         totals = torch.zeros(-(-self.count // self._block), dtype=torch.float64)
         first = self._start // self._block  # sums of blocks are added in the order of the rows
@@ -151,7 +160,12 @@ class Rows:
 
 
 def _nearest(
-    points: Tensor, centroids: Tensor, search: "Search | PrunedSearch", rows: int, grid: Grid | None
+    points: Tensor,
+    centroids: Tensor,
+    search: "Search | PrunedSearch",
+    rows: int,
+    grid: Grid | None,
+    advance: Callable[[int], None],
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Find the number of, and squared distance to, the nearest centroid of each row.
 
@@ -184,6 +198,7 @@ def _nearest(
                     with adding:
                         sums.index_add_(0, which, rounded)
             release(block)
+            advance(len(block))
 
     in_threads(blocks, take, alone=points.is_cuda)
     return nearest, squared, sums
@@ -220,10 +235,14 @@ def nearest_directions(
         for block, out in zip(own.split(each), found.split(each), strict=True):
             search.find(0, block, scores, out)  # the number is of no matter here
         release(own)
+        advance(len(own))
         return found.cpu()
 
     at_a_time = count if points.is_cuda else max(each, _GATHERED)
-    return ranks.by_blocks(count, at_a_time, nearest).to(points.device)
+    worth = count * directions.numel() >= _WORTH_A_BAR
+    share = count // ranks.workers() if worth else 0
+    with bar(f"giving rows to {len(directions):,} prototypes", share) as advance:
+        return ranks.by_blocks(count, at_a_time, nearest).to(points.device)
 
 
 def _search_for(

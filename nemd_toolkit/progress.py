@@ -54,12 +54,12 @@ def bar(description: str, total: int, done: int = 0) -> Iterator[Callable[[int],
     """Show a bar that vanishes when done; call what it gives with the number of steps done.
 
     It has the rate and the time that remains. `done` steps, of an earlier run, do not count for
-    the rate.
+    the rate. Without any step to do none is shown.
 
     >>> with bar("embedding", 3) as advance:
     ...     advance(3)
     """
-    if not (_shown.get() and (console := Console(stderr=True)).is_terminal):
+    if not (total and _shown.get() and (console := Console(stderr=True)).is_terminal):
         yield lambda _: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())

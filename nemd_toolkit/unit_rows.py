@@ -4,7 +4,7 @@ The unit rows lie in memory or in a temporary file, as scratch.py decides; what 
 is read once, in blocks, and never held as a whole.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nemd_toolkit.errors import InputError
+from nemd_toolkit.progress import bar
 from nemd_toolkit.scratch import block_rows, empty_rows, mapped_rows, release
 from nemd_toolkit.sphere import not_finite, unit_and_length, without_direction
 
 __all__ = ["Part", "RowParts", "one_part", "plain_blocks", "unit_rows"]
+
+_WORTH_A_BAR = 5e7  # entries: a second or two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,14 +109,20 @@ def unit_rows(rows: RowParts) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"]
     vectors = empty_rows(rows.count, rows.dim)
     lengths = torch.empty(rows.count, dtype=torch.float64)
     start = 0
-    for part in rows.parts:
-        stop = start + part.count
-        _fill(part, vectors[start:stop], lengths[start:stop])
-        start = stop
+    with bar("reading rows", rows.count if rows.count * rows.dim >= _WORTH_A_BAR else 0) as advance:
+        for part in rows.parts:
+            stop = start + part.count
+            _fill(part, vectors[start:stop], lengths[start:stop], advance)
+            start = stop
     return vectors, lengths
 
 
-def _fill(part: Part, vectors: Float[Tensor, "m d"], lengths: Float[Tensor, " m"]) -> None:
+def _fill(
+    part: Part,
+    vectors: Float[Tensor, "m d"],
+    lengths: Float[Tensor, " m"],
+    advance: Callable[[int], None],
+) -> None:
     infinite, zero = _Tally(), _Tally()
     start = 0
     for block in part.blocks:
@@ -126,6 +135,7 @@ def _fill(part: Part, vectors: Float[Tensor, "m d"], lengths: Float[Tensor, " m"
         unit, lengths[start:stop] = unit_and_length(block, largest)
         vectors[start:stop] = unit
         release(vectors[start:stop])
+        advance(stop - start)
         start = stop
     if start != part.count:
         raise _other_rows(part, vectors.shape[1], (start, vectors.shape[1]))
