@@ -7,7 +7,7 @@ centroids are fitted to, a process holds its own share, and of the others a bloc
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -181,7 +181,7 @@ def _nearest(
     each = max(_LEAST_ROWS, _PART // points.shape[1])
     adding = threading.Lock()  # one sum for all threads: it may be as large as the rows
 
-    def take(some: Sequence[tuple[int, Tensor, Tensor, Tensor]]) -> None:
+    def take(some: Iterable[tuple[int, Tensor, Tensor, Tensor]]) -> None:
         scores = points.new_empty(min(rows, len(points)) * search.width)  # one for all: memory
         apart = points.new_empty(each, points.shape[1])
         wide = torch.empty_like(apart, dtype=torch.float64)

@@ -12,7 +12,7 @@ may call what the others do not.
 import hashlib
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TypeVar
@@ -45,10 +45,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-_RUNS, _RUN_ENTRIES = (
-    64,
-    1 << 26,
-)  # of blocks that are summed apart; of their sums, together: 512 MB
+_RUNS = 64  # of blocks, that are summed apart
+_RUN_ENTRIES = 1 << 25  # of their sums together: 256 MB
 _shared = False  # of the program, not of a context: autograd's threads would not see it
 
 
@@ -145,7 +143,7 @@ def by_blocks(
     stop = edges[place + 1]
     parts = [slice(s, min(s + block, stop)) for s in range(edges[place], stop, block)]
 
-    def take(some: Sequence[slice]) -> None:
+    def take(some: Iterable[slice]) -> None:
         for rows in some:
             whole[rows] = compute(rows)
 
@@ -165,7 +163,7 @@ def summed(
 
     Blocks are summed in runs that depend on the numbers above alone, and the runs' sums in their
     order, so that no bit depends on the processes or threads that share them. The runs' sums take
-    512 MB at most, or a process's share of that.
+    256 MB at most, or a process's share of that; of one process, those that its threads are at.
 
     >>> summed(5, 2, (), lambda total, rows: total.add_(torch.arange(5.0)[rows].sum()))
     tensor(10., dtype=torch.float64)
@@ -180,27 +178,43 @@ def summed(
             add(found, slice(start, min(start + block, starts[run + 1])))
         return found
 
-    edges = cuts(runs)
-    place = rank() if workers() > 1 else 0
-    begin = edges[place]
-    own = [torch.empty(0)] * (edges[place + 1] - begin)
+    def sums_of(some: range) -> list[Tensor]:
+        found = {}
 
-    def take(some: Sequence[int]) -> None:
-        for number in some:
-            own[number] = sum_of(begin + number)
+        def take(own: Iterable[int]) -> None:
+            for run in own:
+                found[run] = sum_of(run)
 
-    in_threads(range(len(own)), take, alone=device is not None and device.type != "cpu")
+        in_threads(some, take, alone=device is not None and device.type != "cpu")
+        return [found[run] for run in some]
+
     total = torch.zeros(tuple(shape), dtype=torch.float64, device=device)
-    if workers() == 1:
-        return sum(own, total)
-    for source, (first_run, end) in enumerate(pairwise(edges)):
-        if end == first_run:
-            continue
-        sums = torch.stack(own) if source == place else total.new_empty(end - first_run, *shape)
-        dist.broadcast(sums, src=source)
+    for sums in _in_order(runs, shape, sums_of):
         for one in sums:
             total += one
     return total
+
+
+def _in_order(
+    runs: int, shape: Sequence[int], sums_of: Callable[[range], list[Tensor]]
+) -> Iterator[Iterable[Tensor]]:
+    """Give the sums of all runs, first to last: as many at a time as there are threads.
+
+    Of several processes each computes its share, and tells the others when its turn comes.
+    """
+    if workers() == 1:
+        threads = torch.get_num_threads()
+        for begin in range(0, runs, threads):
+            yield sums_of(range(begin, min(begin + threads, runs)))
+        return
+    edges = cuts(runs)
+    own = sums_of(range(edges[rank()], edges[rank() + 1]))
+    for source, (begin, end) in enumerate(pairwise(edges)):
+        if end > begin:
+            there = torch.empty(end - begin, *shape, dtype=torch.float64)
+            sums = torch.stack(own) if source == rank() else there
+            dist.broadcast(sums, src=source)
+            yield sums
 
 
 def gathered(rows: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """torch on one thread, for many short steps, and threads of ours that share such steps."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -36,11 +36,12 @@ def one_thread() -> Iterator[None]:
 
 
 def in_threads(
-    parts: Sequence[T], take: Callable[[Sequence[T]], None], *, alone: bool = False
+    parts: Sequence[T], take: Callable[[Iterable[T]], None], *, alone: bool = False
 ) -> None:
     """Share parts among as many threads as torch may use, each with torch on one.
 
-    A thread calls `take` with those that are its own, every so many. `alone`: there is one thread.
+    A thread calls `take` with those that are its own, every so many; where one fails, or the user
+    ends it, the others end after the part that they are at. `alone`: there is one thread.
 
     >>> found = []
     >>> in_threads([1, 2, 3], found.extend, alone=True)
@@ -51,6 +52,18 @@ def in_threads(
     if threads <= 1:
         take(parts)
         return
+    halt = threading.Event()
+
+    def own(first: int) -> Iterator[T]:
+        for part in parts[first::threads]:
+            if halt.is_set():
+                return
+            yield part
+
     with one_thread(), ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(take, parts[first::threads]) for first in range(threads)]:
-            done.result()
+        try:
+            for done in [pool.submit(take, own(first)) for first in range(threads)]:
+                done.result()
+        except BaseException:
+            halt.set()
+            raise

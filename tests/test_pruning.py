@@ -136,3 +136,27 @@ def test_double_precision_is_searched_the_plain_way(small):
     x = flat(300, 48, 6).double()
     assert kmeans(x, 20).centroids.dtype == torch.float64
     np.testing.assert_allclose(kmeans(x, 20).objective, kmeans(x.float(), 20).objective, rtol=1e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("some", [False, True])
+def test_rows_go_to_the_direction_of_highest_cosine(small, monkeypatch, threads, some):
+    monkeypatch.setattr(placing, "_GATHERED", 64)
+    monkeypatch.setattr(placing, "_rows_at_a_time", lambda *_: 64)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    made = []
+    search = pruning.PrunedSearch
+    monkeypatch.setattr(
+        pruning, "PrunedSearch", lambda *words: made.append(words) or search(*words)
+    )
+    x, directions = flat(1_500, 32, 5, noise=0.3), flat(200, 32, 5, seed=1)
+    rows = torch.randperm(1_500)[:700] if some else None
+    found = placing.nearest_directions(x, directions, rows)
+    cosines = (x if rows is None else x[rows]).double() @ directions.double().T
+    assert len(made) == 1  # the bound was used
+    best = cosines.max(1).values
+    reached = cosines.gather(1, found[:, None])[:, 0]
+    torch.testing.assert_close(reached, best, rtol=0, atol=1e-6)
+    assert float((found == cosines.argmax(1)).double().mean()) > 0.999
+    doubled = torch.cat([directions, directions])  # of equal ones the first
+    assert torch.equal(placing.nearest_directions(x, doubled, rows), found)
