@@ -19,7 +19,6 @@ several processes the longest time of a stage counts, and the largest peak.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -85,9 +84,14 @@ class Watch:
 
     def _look(self) -> None:
         while not self._ended.wait(_PAUSE):
-            text = Path("/proc/self/status").read_text(encoding="ascii")
-            line = next(line for line in text.splitlines() if line.startswith("RssAnon"))
-            self.anonymous = max(self.anonymous, 1024 * int(line.split()[1]))
+            self.anonymous = max(self.anonymous, memory_of_this("RssAnon"))
+
+
+def memory_of_this(name: str) -> int:
+    """Bytes of this process by the kernel's name; getrusage's peak has the parent's in it."""
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in text.splitlines() if line.startswith(name))
+    return 1024 * int(line.split()[1])
 
 
 def most_of_all(numbers: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +120,7 @@ def analysed(path: Path, k: int, seed: int, memory: str | None) -> dict[str, Any
     clustering = found.measures.clusterings[0]
     nemd = clustering.nemd
     peaks = {
-        "maxrss": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "maxrss": memory_of_this("VmHWM"),
         "anonymous": watch.anonymous,
     }
     return {
