@@ -14,7 +14,7 @@ random moment, then the same command again until it ends by itself.
 `ranks.json`, schema nemd-ranks/1: {"schema", "machine", "equality": [{"data", "count", "dim",
 "prototypes", "processes", "equal", "seconds"}], "speed": [{"stage", "one": {"wall", "processor"},
 "two", "times": {"one": […], "two": […]}, "ratio"}], "kills": {"data", "kills": [{"after_seconds",
-"rank", "killed": else it had ended, "ended", "seconds_to_end", "sentence", "stages"}],
+"rank", "killed": else it had ended, "ended", "seconds_to_end", "sentence", "stages", "report"}],
 "longest_seconds_to_end", "equal"}, "load", "date", "commit"}; what was measured before stays.
 `seconds` are those of whole commands.
 """
@@ -280,6 +280,7 @@ def kills(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 "ended": ended, "seconds_to_end": round(time.perf_counter() - killed, 2),
                 "sentence": len(re.findall(re.escape(_SENTENCE), said)),
                 "stages": len(list(out.glob(".stages/*.stage"))),
+                "report": (out / "report.json").exists(),
             }
         )  # fmt: skip
         print(log[-1], flush=True)
