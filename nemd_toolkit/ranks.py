@@ -169,7 +169,7 @@ def summed(
     tensor(10., dtype=torch.float64)
     """
     blocks = -(-count // block)
-    runs = min(blocks, _RUNS, max(1, _RUN_ENTRIES // math.prod(shape)))
+    runs = min(blocks, _RUNS, max(1, _RUN_ENTRIES // max(1, math.prod(shape))))
     starts = [min(count, block * (blocks * run // runs)) for run in range(runs + 1)]
 
     def sum_of(run: int) -> Tensor:

@@ -79,3 +79,8 @@ def test_runs_stay_within_their_memory(monkeypatch, most, runs):
     assert sum(begun) == runs
     assert [rows.start for rows in blocks] == list(range(0, 700, 16))
     assert blocks[-1].stop == 700
+
+
+def test_a_sum_without_entries_is_empty():
+    found = row_sums.sum_over_rows(POINTS, (0, 6), lambda *_: None)
+    assert found.shape == (0, 6)
