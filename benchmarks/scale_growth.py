@@ -92,6 +92,10 @@ def draw(document: dict[str, Any]) -> Figure:
         _draw_memory(panels[1, column], axis, line)
         panels[0, column].set_title(others, fontsize=8)
         panels[1, column].set_xlabel(NAMES[axis])
+        if axis == "ranks":  # few, so each by its number
+            numbers = sorted({cell[axis] for cell in line})
+            panels[1, column].set_xticks(numbers, map(str, numbers))
+            panels[1, column].minorticks_off()
     panels[0, 0].set_ylabel("processor seconds")
     panels[1, 0].set_ylabel("peak memory, GB")
     panels[0, 0].legend(fontsize=7)
