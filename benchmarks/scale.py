@@ -119,16 +119,15 @@ def analysed(path: Path, k: int, seed: int, memory: str | None) -> dict[str, Any
         stages.timed("report", ranks.first)("the report", lambda: found.write(Path(folder)))
     clustering = found.measures.clusterings[0]
     nemd = clustering.nemd
-    peaks = {
-        "maxrss": memory_of_this("VmHWM"),
-        "anonymous": watch.anonymous,
+    spent = {
+        "seconds": stages.seconds,
+        "parts": parts.seconds,
+        "total_seconds": stages.total("wall"),
+        "processor_seconds": stages.total("processor"),
+        "peak_bytes": {"maxrss": memory_of_this("VmHWM"), "anonymous": watch.anonymous},
     }
     return {
-        "seconds": most_of_all(stages.seconds),
-        "parts": most_of_all(parts.seconds),
-        "total_seconds": stages.total("wall"),
-        "processor_seconds": most_of_all({"total": stages.total("processor")})["total"],
-        "peak_bytes": most_of_all(peaks),
+        **most_of_all(spent),
         "file_bytes": scratch_size(clustering.prototypes.embeddings.vectors),
         "score": nemd.score.value if nemd and nemd.score else None,
         "notes": list(found.provenance.notes),

@@ -116,10 +116,6 @@ class Rows:
         """Take a bound found for others of these rows, if it pays to shorten each when it comes."""
         self.bound = bound if _pays(bound, self._k) else None
 
-    def _bar_of_rows(self, *, shown: bool) -> AbstractContextManager[Callable[[int], None]]:
-        worth = shown and self.count * self._k * self._points.shape[1] >= _WORTH_A_BAR
-        return bar(f"giving rows to {self._k:,} prototypes", len(self._own) if worth else 0)
-
     def _search(self, centroids: Tensor, before: Placed | None) -> "Search | PrunedSearch":
         if self.bound is None:
             return Search(centroids)
@@ -133,7 +129,8 @@ class Rows:
     ) -> Placed:
         """Find each row's nearest centroid; on a grid, with the sums of each centroid's rows."""
         search = self._search(centroids, before)
-        with self._bar_of_rows(shown=grid is None) as advance:  # else the steps are shown
+        own = 0 if grid else len(self._own)  # on a grid it is a step, and steps are shown
+        with _bar_of_rows(own, centroids) as advance:
             found = _nearest(self._own, centroids, search, self._block, grid, advance)
         nearest, squared, sums = found
         moved = 0 if before is None else int((nearest != before.nearest).sum())
@@ -239,9 +236,7 @@ def nearest_directions(
         return found.cpu()
 
     at_a_time = count if points.is_cuda else max(each, _GATHERED)
-    worth = count * directions.numel() >= _WORTH_A_BAR
-    share = count // ranks.workers() if worth else 0
-    with bar(f"giving rows to {len(directions):,} prototypes", share) as advance:
+    with _bar_of_rows(count // ranks.workers(), directions) as advance:
         return ranks.by_blocks(count, at_a_time, nearest).to(points.device)
 
 
@@ -268,6 +263,12 @@ def _bound(
     from nemd_toolkit.pruning import SAMPLED, bound_for, may_pay
 
     return bound_for(some(SAMPLED), centroids) if may_pay(count, k, dim) else None
+
+
+def _bar_of_rows(own: int, centroids: Tensor) -> AbstractContextManager[Callable[[int], None]]:
+    """Show how many rows of this process have a centroid, where that takes a while."""
+    worth = own * centroids.numel() >= _WORTH_A_BAR
+    return bar(f"giving rows to {len(centroids):,} prototypes", own if worth else 0)
 
 
 def _pays(bound: "Bound | None", k: int) -> bool:

@@ -100,9 +100,9 @@ def _own_distances(
 ) -> tuple[Float[np.ndarray, " u"], Float[np.ndarray, " u"]]:
     """Mean distance between distinct points of each cloud, and its clumping."""
     some = np.flatnonzero(np.arange(2 * n) % n < CLUMPING_POINTS // 2)
-    found = []
+    middle, found = torch.from_numpy(centre), []
     for cloud in both:
-        own = _distances(cloud.numpy(), cloud.numpy(), centre)
+        own = _distances(cloud - middle, cloud - middle).numpy()
         mean = (own.sum() - np.trace(own)) / (2 * n * (2 * n - 1))
         found.append((mean, clumping_of(own[np.ix_(some, some)])))
         release(cloud)
@@ -151,10 +151,11 @@ def _energies(
         own = pairs[some]
         found = torch.empty(len(own), dtype=torch.float64)
         for p in np.unique(own[:, 0]):
-            cloud = both[int(p)].double() - middle
+            cloud = both[int(p)] - middle
             for few in torch.from_numpy(np.flatnonzero(own[:, 0] == p)).split(_CLOUDS):
                 others = rows_at(both.flatten(1), ends[some][few, 1])
-                found[few] = _mean_distances(cloud, others.view(len(few), *both.shape[1:]) - middle)
+                apart = _distances(cloud, others.view(-1, both.shape[2]) - middle)
+                found[few] = apart.view(len(cloud), len(few), -1).mean((0, 2))
         return found
 
     means = ranks.by_blocks(len(pairs), _PAIRS, between, torch.float64).numpy()
@@ -162,21 +163,11 @@ def _energies(
     return energies
 
 
-def _mean_distances(x: Float[Tensor, "s d"], others: Float[Tensor, "c s d"]) -> Float[Tensor, " c"]:
-    """Mean distance between the points of a cloud and those of each of some others, centred."""
-    y = others.flatten(0, 1)
+def _distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+    """Distances of centred rows in float64 from one product.
+
+    Equal rows come out at 1e-8 of the spread, not 0.
+    """
     squared = torch.addmm(y.square().sum(1), x, y.T, alpha=-2.0)
     squared += x.square().sum(1)[:, None]
-    return squared.clamp_min_(0.0).sqrt_().view(len(x), len(others), -1).mean((0, 2))
-
-
-def _distances(
-    x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"], centre: Float[np.ndarray, " d"]
-) -> Float[np.ndarray, "n m"]:
-    """Distances in float64 from one product; equal rows come out at 1e-8 of the spread, not 0."""
-    x, y = x - centre, y - centre
-    squared = x @ y.T
-    squared *= -2
-    squared += np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1)
-    distances: Float[np.ndarray, "n m"] = np.sqrt(np.maximum(squared, 0))
-    return distances
+    return squared.clamp_min_(0.0).sqrt_()
