@@ -27,7 +27,7 @@ from nemd_toolkit.errors import InputError
 from nemd_toolkit.exact_sums import Grid
 from nemd_toolkit.placing import Placed, Rows, some_of
 from nemd_toolkit.progress import bar
-from nemd_toolkit.seeding import plus_plus, plus_plus_ahead
+from nemd_toolkit.seeding import plus_plus
 from nemd_toolkit.stages import fingerprint, kept
 
 __all__ = ["KMeans", "kmeans", "rows_to_fit"]
@@ -208,9 +208,7 @@ def _seeds(rows: Rows, k: int, seed: int) -> Float[Tensor, "k d"]:
     among = rows.some(max(_SEED_ROWS, _SEED_ROWS_EACH * k), seed)
     ahead = rows.count > _ENOUGH_ROWS or k >= _MANY_SEEDS
     generator = torch.Generator().manual_seed(seed)
-    if ahead:
-        return plus_plus_ahead(among, k, generator, shared=rows.shared)
-    return plus_plus(among, k, generator)
+    return plus_plus(among, k, generator, ahead=ahead, shared=ahead and rows.shared)
 
 
 def _means(rows: Rows, placed: Placed, centroids: Tensor, spherical: bool) -> Tensor:

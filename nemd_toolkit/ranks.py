@@ -129,16 +129,18 @@ def by_blocks(
     block: int,
     compute: Callable[[slice], Tensor],
     dtype: torch.dtype = torch.long,
-) -> Shaped[Tensor, " n"]:
-    """Give a number for each of `count` rows; `compute` gives those of a block.
+    shape: Sequence[int] = (),
+) -> Shaped[Tensor, "n *shape"]:
+    """Give a number, or several of one shape, for each of `count` rows.
 
-    Processes share the blocks, and threads those of a process.
+    `compute` gives those of a block. Processes share the blocks, and threads those of a process;
+    what it calls divides nothing further.
 
     >>> by_blocks(5, 2, lambda rows: torch.arange(5)[rows] * 2)
     tensor([0, 2, 4, 6, 8])
     """
     edges = [min(count, cut * block) for cut in cuts(-(-count // block))]
-    whole = torch.empty(count, dtype=dtype)
+    whole = torch.empty(count, *shape, dtype=dtype)
     place = rank() if workers() > 1 else 0
     stop = edges[place + 1]
     parts = [slice(s, min(s + block, stop)) for s in range(edges[place], stop, block)]
@@ -147,7 +149,8 @@ def by_blocks(
         for rows in some:
             whole[rows] = compute(rows)
 
-    in_threads(parts, take)
+    with _set_shared(False):
+        in_threads(parts, take)
     spread(whole, edges)
     return whole
 

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -120,32 +122,64 @@ def test_many_rows_are_assigned_to_centroids_of_a_sample(monkeypatch):
     assert kmeans(x[:300], 6).fitted_rows == 300
 
 
-def _seeds_potential(seeding, x, k):
-    seeds = seeding(x, k, torch.Generator().manual_seed(5))
+def _seeds_potential(x, k, *, ahead):
+    seeds = seeding.plus_plus(x, k, torch.Generator().manual_seed(5), ahead=ahead)
     return float(torch.cdist(x, seeds).square().min(1).values.mean())
 
 
 @pytest.mark.parametrize("world", [worlds.noise(3000, 32), worlds.clusters(3000, 32, 150, 0.5)[0]])
-def test_seeds_drawn_several_at_a_time_are_as_good_as_one_by_one(world, monkeypatch):
-    several = _seeds_potential(seeding.plus_plus_ahead, world, 320)  # 5 at a time
-    assert several <= 1.03 * _seeds_potential(seeding.plus_plus, world, 320)
+def test_seeds_drawn_several_at_a_time_are_as_good_as_one_by_one(world):
+    several = _seeds_potential(world, 320, ahead=True)  # 5 at a time
+    assert several <= 1.03 * _seeds_potential(world, 320, ahead=False)
 
 
-def test_seeds_drawn_one_at_a_time_by_the_quick_way_are_those_of_the_plain_way(monkeypatch):
-    x = worlds.noise(400, 16)
-    monkeypatch.setattr(seeding, "_BLOCK", 1)
-    first, second = (
-        seeding(x, 30, torch.Generator().manual_seed(1))
-        for seeding in (seeding.plus_plus, seeding.plus_plus_ahead)
-    )
-    assert torch.equal(first, second)
+def greedy_seeds(x, k, generator):
+    """Greedy k-means++ as Arthur & Vassilvitskii's 2007 §3 has it, in float64."""
+    x, trials = x.double(), 2 + int(math.log(k))
+    chosen = [int(torch.randint(len(x), (1,), generator=generator))]
+    for draws in torch.rand(k - 1, trials, generator=generator, dtype=torch.float64):
+        closest = (x[:, None] - x[chosen]).square().sum(2).amin(1)
+        mass = closest.cumsum(0)
+        candidates = torch.searchsorted(mass, draws * mass[-1], right=True)
+        left = closest[:, None].minimum((x[:, None] - x[candidates]).square().sum(2)).sum(0)
+        chosen.append(int(candidates[left.argmin()]))
+    return chosen
 
 
-@pytest.mark.parametrize("seeding", [seeding.plus_plus, seeding.plus_plus_ahead])
-def test_seeds_of_equal_points_are_that_point_and_threads_are_given_back(seeding):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("block", [1, 1 << 24])  # ahead of one seed, and of that where k is small
+@pytest.mark.parametrize("count", [400, 1100])  # less than a run of rows, and two with a part
+def test_seeds_are_those_of_the_definition(monkeypatch, count, block, dtype):
+    monkeypatch.setattr(seeding, "_BLOCK", block)
+    monkeypatch.setattr(seeding, "_ROWS", 1024)
+    x = 3 * worlds.clusters(count, 16, 12, 0.6)[0].to(dtype)  # not on the unit sphere
+    expected = x[greedy_seeds(x, 30, torch.Generator().manual_seed(1))]
+    for ahead in (False, True):
+        found = seeding.plus_plus(x, 30, torch.Generator().manual_seed(1), ahead=ahead)
+        assert torch.equal(found, expected)
+
+
+def test_seeds_of_equal_points_are_that_point_and_threads_are_given_back():
     threads = torch.get_num_threads()
-    assert seeding(torch.ones(9, 4) / 2, 5, torch.Generator()).tolist() == [[0.5] * 4] * 5
+    for ahead in (False, True):
+        found = seeding.plus_plus(torch.ones(9, 4) / 2, 5, torch.Generator(), ahead=ahead)
+        assert found.tolist() == [[0.5] * 4] * 5
     assert torch.get_num_threads() == threads
+
+
+def test_what_a_seed_would_leave_is_the_same_without_the_kernel():
+    """As it is computed on a GPU."""
+    x = worlds.clusters(700, 12, 9, 0.5)[0]
+    share = seeding._Share(x, shared=False)
+    share.compare(torch.arange(0, 60, 5))
+    share.take(0)
+    found = share.totals(2, 7)
+    apart = share._squared_distances(2, 7).minimum(share._closest[:, None])
+    expected = (
+        (x[:, None] - x[0]).square().sum(2).minimum((x[:, None] - x[10:45:5]).square().sum(2))
+    )
+    torch.testing.assert_close(found, expected.double().sum(0), rtol=1e-5, atol=0)
+    torch.testing.assert_close(found, apart.double().sum((0, 2)), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("world", [worlds.noise(4000, 16), worlds.clusters(4000, 16, 90, 0.9)[0]])

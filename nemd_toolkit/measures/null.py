@@ -25,7 +25,8 @@ __all__ = ["spectrum_null", "uniform_null", "uniform_points"]
 
 def uniform_points(n: int, d: int, *, seed: int) -> Float[Tensor, "n d"]:
     """Draw n independent points of the uniform law on S^{d-1}."""
-    return torch.cat(list(_uniform_blocks(n, d, seed)))
+    blocks = _normal_blocks(n, d, seed)
+    return torch.cat([torch.nn.functional.normalize(block, dim=1) for block in blocks])
 
 
 def uniform_null(prototypes: Prototypes, *, seed: int) -> tuple[Members, ...]:
@@ -48,7 +49,7 @@ class _Uniform:
 
     def __init__(self, count: int, dim: int, seed: int) -> None:
         self._seed = seed
-        self.points = _embeddings(count, dim, _uniform_blocks(count, dim, seed + 1))
+        self.points = _embeddings(count, dim, _normal_blocks(count, dim, seed + 1))
         self._runs: dict[int, tuple[Members, ...]] = {}
 
     def cross_fitted(self, k: int) -> tuple[Members, ...]:
@@ -87,11 +88,6 @@ def _spectrum_points(embeddings: Embeddings, seed: int) -> Embeddings:
             yield block
 
     return _embeddings(n, d, drawn())
-
-
-def _uniform_blocks(n: int, d: int, seed: int) -> Iterator[Float[Tensor, "b d"]]:
-    for block in _normal_blocks(n, d, seed):
-        yield torch.nn.functional.normalize(block, dim=1)
 
 
 def _normal_blocks(n: int, d: int, seed: int) -> Iterator[Float[Tensor, "b d"]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nemd_toolkit import ranks
 from nemd_toolkit.measures.clouds import Clouds
+from nemd_toolkit.progress import bar, show_progress
 from nemd_toolkit.scratch import release, rows_at
 from nemd_toolkit.transport import Pairs, pairs_by_rank, pairwise_wasserstein1
 
@@ -16,6 +17,7 @@ __all__ = ["PairTable", "clumping_of", "measure_pairs"]
 
 CLUMPING_POINTS = 16  # of a cloud: among more points the nearest is nearer
 _PAIRS, _CLOUDS = 128, 8  # pairs that are shared out together, clouds at a time: 1 MB of distances
+_WITHIN = 32  # clouds that are shared out together where each is compared with itself alone
 _ENTRIES = 16_777_216  # coordinates of clouds at a time: transport takes 12 bytes for each
 _ROUNDING = 1e-6  # of distances between unit float32 rows: points closer than this coincide
 
@@ -87,12 +89,19 @@ def _between_halves(halves: Float[Tensor, "u n d"], pairs: Int[np.ndarray, "p 2"
 
 def _within_halves(both: Float[Tensor, "u s d"], n: int) -> Float[np.ndarray, " u"]:
     """Transport between the two halves of each cloud."""
-    found = []
-    for some in both.split(max(1, _ENTRIES // both[0].numel())):
-        ends = np.arange(2 * len(some)).reshape(2, -1).T
-        found.append(pairwise_wasserstein1([*some[:, :n], *some[:, n:]], ends).cost)
-        release(some)
-    return np.concatenate(found)
+    step = min(_WITHIN, max(1, _ENTRIES // both[0].numel()))
+
+    with bar("halves of clouds", len(both) // ranks.workers()) as advance, show_progress(False):
+
+        def within(places: slice) -> Tensor:
+            some = both[places]
+            ends = np.arange(2 * len(some)).reshape(2, -1).T
+            found = pairwise_wasserstein1([*some[:, :n], *some[:, n:]], ends).cost
+            release(some)
+            advance(len(some))
+            return torch.from_numpy(found)
+
+        return ranks.by_blocks(len(both), step, within, torch.float64).numpy()
 
 
 def _own_distances(
@@ -100,13 +109,18 @@ def _own_distances(
 ) -> tuple[Float[np.ndarray, " u"], Float[np.ndarray, " u"]]:
     """Mean distance between distinct points of each cloud, and its clumping."""
     some = np.flatnonzero(np.arange(2 * n) % n < CLUMPING_POINTS // 2)
-    middle, found = torch.from_numpy(centre), []
-    for cloud in both:
-        own = _distances(cloud - middle, cloud - middle).numpy()
-        mean = (own.sum() - np.trace(own)) / (2 * n * (2 * n - 1))
-        found.append((mean, clumping_of(own[np.ix_(some, some)])))
-        release(cloud)
-    means, clumping = np.array(found).T
+    middle = torch.from_numpy(centre)
+
+    def both_of(places: slice) -> Tensor:
+        found = []
+        for cloud in both[places]:
+            own = _distances(cloud - middle, cloud - middle).numpy()
+            mean = (own.sum() - np.trace(own)) / (2 * n * (2 * n - 1))
+            found.append((mean, clumping_of(own[np.ix_(some, some)])))
+        release(both[places])
+        return torch.tensor(found, dtype=torch.float64)
+
+    means, clumping = ranks.by_blocks(len(both), _WITHIN, both_of, torch.float64, (2,)).numpy().T
     return means, clumping
 
 

@@ -14,12 +14,14 @@ K = 320  # five seeds at a time
 
 
 def seeds(points, shared):
-    return seeding.plus_plus_ahead(points, K, torch.Generator().manual_seed(2), shared=shared)
+    generator = torch.Generator().manual_seed(2)
+    return seeding.plus_plus(points, K, generator, ahead=True, shared=shared)
 
 
-@pytest.mark.parametrize(("count", "rows"), [(2, 256), (3, 256), (4, 1_000)])
+@pytest.mark.parametrize(("count", "rows"), [(2, 512), (3, 512), (4, 1_024)])
 def test_seeds_do_not_depend_on_the_number_of_processes(tmp_path, monkeypatch, count, rows):
-    monkeypatch.setattr(seeding, "_ROWS", rows)  # 12 blocks or 3, the last one not full
+    monkeypatch.setattr(seeding, "_ROWS", rows)  # 6 blocks or 3, the last one not full
+    monkeypatch.setattr(seeding, "_WORTH_SHARING", 0)
     points = worlds.clusters(2_900, 12, 400, 0.4)[0]
 
     def choose(rank):

@@ -23,7 +23,14 @@ def sums():
         covariance_around(POINTS, mean_row(POINTS)),
         mean_directions(POINTS, OF, 8),
         ranks.by_blocks(700, 16, lambda rows: POINTS[rows].double().sum(1), torch.float64),
+        ranks.by_blocks(700, 16, within, torch.float64, (2, 3)),
     ]
+
+
+def within(rows):
+    """What a block asks for is divided no further."""
+    assert ranks.workers() == 1
+    return POINTS[rows].double().mul(ranks.by_blocks(1, 1, lambda _: torch.ones(1))).view(-1, 2, 3)
 
 
 def work(path):
@@ -54,7 +61,7 @@ def test_sums_do_not_depend_on_the_number_of_processes(tmp_path, monkeypatch, co
 
 def test_sums_are_those_of_all_rows():
     wide = POINTS.double()
-    mean, covariance, directions, rows = sums()
+    mean, covariance, directions, rows, blocks = sums()
     exact = [math.fsum(column) / 700 for column in wide.T.tolist()]
     assert mean.tolist() == pytest.approx(exact, rel=1e-14, abs=0)
     torch.testing.assert_close(covariance, wide.T.cov(correction=0), rtol=1e-12, atol=0)
@@ -62,6 +69,7 @@ def test_sums_are_those_of_all_rows():
         own = wide[number == OF].mean(0)
         torch.testing.assert_close(direction, own / own.norm(), rtol=1e-13, atol=0)
     torch.testing.assert_close(rows, wide.sum(1), rtol=0, atol=0)
+    torch.testing.assert_close(blocks, wide.view(-1, 2, 3), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("most", "runs"), [(6, 1), (20, 3), (1 << 20, 44)])
