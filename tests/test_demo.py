@@ -62,6 +62,8 @@ def test_a_finished_training_is_not_run_again(demos):
     (folder, _), _, _ = demos
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "fit", short)
+        patch.setattr("nemd_toolkit.demo.METHODS", METHODS[:2])
+        patch.setattr("nemd_toolkit.demo.PROTOTYPES", (10,))
         before = (folder / "pclv2" / "log.jsonl").read_bytes()
         run_demo(folder, 0, lambda _: None)
     assert (folder / "pclv2" / "log.jsonl").read_bytes() == before

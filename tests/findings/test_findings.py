@@ -70,14 +70,14 @@ def test_each_world_gets_its_finding_and_is_not_called_healthy(world, code, stat
     assert findings[code].about.name in verdict.headline
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))  # 1,200 fresh worlds: benchmarks/validity.py
 @pytest.mark.parametrize("spread", [0.7, 0.9, 1.3])
 def test_healthy_worlds_raise_no_issue(seed, spread):
     verdict, _ = verdict_of(worlds.clusters(2000, 64, 40, spread, seed=seed)[0])
     assert verdict.state == "healthy"
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_noise_is_never_healthy(seed):
     verdict, _ = verdict_of(worlds.noise(2000, 64, seed=seed))
     assert verdict.state == "inconclusive"
