@@ -51,7 +51,7 @@ def read_rows(path: Path) -> Float[Tensor, "n d"] | None:
             if not _whole(file, size):
                 return None
             check_header(path, file, size, size)
-        rows = mapped_rows(np.load(path, mmap_mode="c", allow_pickle=False))
+        rows = mapped_rows(np.load(path, mmap_mode="r", allow_pickle=False))
     except (*GARBAGE, InputError):
         return None
     return rows if rows.ndim == 2 and rows.dtype == torch.float32 else None
@@ -75,7 +75,7 @@ def mapped_shard(path: Path) -> NDArray[Any]:
                 )
         file.seek(0)
         check_header(path, file, size, size)
-    array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
 

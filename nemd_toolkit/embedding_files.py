@@ -37,8 +37,9 @@ def load_embeddings(path: Path | str) -> Embeddings:
     .npy holds the (n, d) array; .npz, .pt and .safetensors hold it as `vectors` (or `embeddings`),
     with `labels`, `groups` and `ids` beside it; .pt may also be a bare tensor; .parquet holds a
     list column `vector(s)` or `embedding(s)`, or one numeric column per coordinate. A folder holds
-    .npy files, or else .parquet files, that follow one another by name. Only .pt and .safetensors
-    are ever held in memory as a whole; of the others a block is, and the unit rows (memory.py).
+    .npy files, or else .parquet files, that follow one another by name. A block is held in memory,
+    and the unit rows (memory.py); .pt and .safetensors are mapped as a whole, which the system may
+    take back, and files of torch < 1.6 are copied.
 
     Raises InputError, naming the file, for anything that is not finite numbers in rows, and
     UnsafeFile for files that ask for code or claim more than they hold.

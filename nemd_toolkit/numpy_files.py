@@ -44,15 +44,14 @@ GARBAGE = (
 
 
 def mapped_npy(path: Path) -> NDArray[Any]:
-    """Map the array of a .npy file, copy-on-write.
+    """Map the array of a .npy file, to be read alone.
 
     Raises InputError and UnsafeFile as `check_header`, and one of GARBAGE for damaged files.
     """
     with path.open("rb") as file:
         size = path.stat().st_size
         check_header(path, file, size, size)
-    # copy-on-write: torch warns about memory it may not write to
-    array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
 

@@ -9,6 +9,7 @@ are walked over in blocks (`blocks`) and gathered a few at a time (`rows_at`).
 import mmap
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -70,13 +71,16 @@ def empty_rows(rows: int, dim: int) -> Float[Tensor, "n d"]:
 
 
 def mapped_rows(array: NDArray[np.generic]) -> Tensor:
-    """Take an array as a tensor; one that NumPy mapped from a file can then be given back.
+    """Take an array as a tensor that nobody writes to; one mapped from a file can be given back.
 
-    Raises TypeError for what torch has no type for.
+    Not one that was mapped copy-on-write: what was written to it would be lost. Raises TypeError
+    for what torch has no type for.
     """
-    found = torch.as_tensor(array)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        found = torch.as_tensor(array)
     mapping = getattr(array, "_mmap", None)
-    if isinstance(mapping, mmap.mmap) and found.numel():
+    if isinstance(mapping, mmap.mmap) and found.numel() and getattr(array, "mode", "c") != "c":
         _mappings[found.untyped_storage().data_ptr()] = mapping
     return found
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from nemd_toolkit import memory, scratch
+from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.memory import for_one_matrix, memory_limit, the_limit
 from nemd_toolkit.scratch import blocks, empty_rows, mapped_rows, release, rows_at, scratch_size
@@ -119,11 +120,21 @@ def test_what_numpy_mapped_can_be_given_back_without_loss(tmp_path):
     data = np.random.default_rng(0).standard_normal((5_000, 33)).astype(np.float32)
     for order in "CF":
         np.save(tmp_path / "a.npy", np.asarray(data, order=order))
-        rows = mapped_rows(np.load(tmp_path / "a.npy", mmap_mode="c"))
-        assert scratch_size(rows)
-        release(rows)
-        release(rows[4_000:])
-        assert np.array_equal(rows.numpy(), data)
+        for mode in ("r", "r+"):
+            rows = mapped_rows(np.load(tmp_path / "a.npy", mmap_mode=mode))
+            assert scratch_size(rows)
+            release(rows)
+            release(rows[4_000:])
+            assert np.array_equal(rows.numpy(), data)
+
+
+def test_what_was_written_to_a_copy_on_write_array_is_not_lost(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((5_000, 33), np.float32))
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="c")
+    mapped *= 2.0
+    e = Embeddings(mapped)
+    assert e.norms == pytest.approx((132**0.5, 132**0.5))
+    assert (mapped == 2.0).all()
 
 
 def test_a_full_disk_is_one_sentence_with_the_place_and_the_way_out(tmp_path, monkeypatch):
