@@ -76,12 +76,12 @@ def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 
 @themed
-def draw(document: dict[str, Any]) -> Figure:
+def draw(cells: list[dict[str, Any]]) -> Figure:
     """Draw seconds of each stage above and peak memory below, along the longest line of an axis."""
     figure = Figure(figsize=(12.8, 5.6), layout="constrained")
     panels = figure.subplots(2, len(AXES), sharex="col")
     for column, axis in enumerate(AXES):
-        lines = _lines(document["cells"], axis)
+        lines = _lines(cells, axis)
         fixed, line = max(lines.items(), key=lambda item: len({c[axis] for c in item[1]}))
         others = ", ".join(
             f"{SYMBOLS[a]} = {value:,}"

@@ -18,7 +18,8 @@ _ROWS = 4_096  # of a block of one process at most; whole runs of the kernel
 # Products of a seed's choice, 2 ms: telling the sums, that every choice waits for, takes .5 ms.
 _WORTH_SHARING = 1e8
 _PASSES = 32  # products in the time that a distance is compared and summed
-_AHEAD = 1 / 64  # share of very many seeds that are drawn at a time, at most
+_AHEAD = 1 / 64  # share of very many seeds that are drawn at a time, at most;
+_LEAST_AHEAD = 8  # of more than fit a block: a product with few candidates takes twice the time
 
 
 def plus_plus(
@@ -33,7 +34,7 @@ def plus_plus(
 
     A few candidates are drawn with probability proportional to the squared distance to the seeds
     before, and the one that lowers the total most is kept. ahead: candidates for several seeds at a
-    time, as many as fit a block, from the distances as these were before the block, so that one
+    time, eight or as many as fit a block, from the distances as these were before it, so that one
     product serves all; the choice among them is by the distances as they are. Several times faster.
     shared: each process computes the distances of its share of the rows where that pays; the seeds
     are the same.
@@ -44,7 +45,8 @@ def plus_plus(
     share.compare(torch.tensor(chosen, device=points.device))
     share.take(0)
     draws = torch.rand(k - 1, trials, generator=generator, dtype=torch.float64)
-    step = max(1, min(int(_AHEAD * k), _BLOCK // (n * trials))) if ahead else 1
+    fit = max(_LEAST_AHEAD, _BLOCK // (n * trials))
+    step = max(1, min(int(_AHEAD * k), fit)) if ahead else 1
     with one_thread() if step == 1 else nullcontext():
         for several in draws.split(step):
             candidates = share.drawn(several).flatten()

@@ -92,5 +92,14 @@ def test_a_cell_is_run_once_and_drawn(module, tmp_path, monkeypatch):
     assert found["peak_bytes"]["maxrss"] > found["peak_bytes"]["anonymous"] > 10**8
     assert json.loads((tmp_path / "scale.json").read_text())["cells"] == [found]
     assert (tmp_path / "scale.png").read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr(scale, "run", lambda *_: pytest.fail("it is there"))
-    scale.main()
+    with monkeypatch.context() as patch:
+        patch.setattr(scale, "run", lambda *_: pytest.fail("it is there"))
+        scale.main()
+    drawn = (tmp_path / "scale.png").read_bytes()
+    for source, stages in (("labels", set(found["seconds"])), ("fit", {"reading", "k-means"})):
+        monkeypatch.setattr(sys, "argv", [*words, "--source", source])
+        scale.main()
+        document = json.loads((tmp_path / "scale.json").read_text())
+        assert document["cells"][-1]["source"] == source
+        assert set(document["cells"][-1]["seconds"]) == stages
+    assert (tmp_path / "scale.png").read_bytes() == drawn
