@@ -3,10 +3,11 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-__all__ = ["EPSILONS", "DuplicateCurve"]
+__all__ = ["EPSILONS", "NEAR", "DuplicateCurve"]
 
 EPSILONS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1)  # cosine distances at which duplicates count
 _ROUNDING = 1e-9  # far above that of cosines in float64
+NEAR = 1 - EPSILONS[-1] - _ROUNDING  # cosine below which two directions are no duplicates at all
 
 
 class DuplicateCurve:
@@ -32,7 +33,7 @@ class DuplicateCurve:
         """
         start, stop = self._done, self._done + len(cosines)
         cosines = cosines[:, :stop]
-        near = cosines >= 1 - EPSILONS[-1] - _ROUNDING
+        near = cosines >= NEAR
         near[:, start:] = np.tril(near[:, start:], -1)  # earlier rows of the block itself
         rows = np.flatnonzero(near.any(axis=1))  # few, so what follows is quick
         self.decide(len(cosines), rows, cosines[rows])

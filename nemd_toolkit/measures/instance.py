@@ -32,7 +32,7 @@ __all__ = [
 
 ROWS = 4_096  # rows that uniformity and KoLeo are taken over, at most: pairs grow as the square
 KOLEO_EPSILON = 1e-8  # added to distances; as in DINOv2
-_BLOCK = 4_194_304  # cosines of prototypes at a time: 32 MB
+_ROWS, _COLUMNS = 128, 1_024  # cosines of prototypes that a thread has at a time: 1 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,15 +195,25 @@ def _mean_cosine(points: Float[Tensor, "n d"]) -> float:
 
 
 def all_pairs_p_uniform(directions: Float[Tensor, "u d"]) -> float:
-    """`p_uniform` at its t = 2, without holding all K² distances at once."""
+    """`p_uniform` at its t = 2, without holding all K² distances at once; processes share them."""
     count = len(directions)
-    step = max(1, _BLOCK // count)
-    total = 0.0
-    for start in range(0, count, step):
-        later = directions[start:]
-        terms = (later[:step] @ later.T).sub_(1).mul_(4).exp_()  # −2‖x−y‖² = 4(cos − 1)
-        total += 2 * float(terms.sum()) - float(terms[:, :step].sum())  # both orders
+    starts = range(0, count, _ROWS)
+
+    def add(total: Tensor, place: slice) -> None:
+        # with the rows as far from the end: the later they are, the fewer come after them
+        for start in {starts[place.start], starts[-1 - place.start]}:
+            rows = directions[start : start + _ROWS]
+            for columns in directions[start:].split(_COLUMNS):
+                total += 2 * _closeness(rows, columns).sum()  # both orders
+            total -= _closeness(rows, rows).sum()
+
+    total = float(ranks.summed(-(-len(starts) // 2), 1, (), add))
     return min(1.0, (total - count) / (count * (count - 1)))  # less the diagonal of ones
+
+
+def _closeness(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+    """exp(−2‖x−y‖²) = exp(4(cos − 1)) of unit rows."""
+    return (x @ y.T).sub_(1).mul_(4).exp_()
 
 
 def _prototype_align(

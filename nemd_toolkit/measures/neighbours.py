@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nemd_toolkit import ranks
 from nemd_toolkit.embeddings import Embeddings
 from nemd_toolkit.errors import InputError
 
 __all__ = ["Neighbours", "nearest_others", "one_of_each_group"]
 
-_BLOCK = 4_194_304  # distances at a time: 32 MB
+_BLOCK = 4_194_304  # distances that a thread has at a time: 32 MB
 _PRECISE = 1e-9  # relative; farther apart than rounding over this, a mistaken tie is no error
 
 
@@ -44,7 +45,7 @@ def one_of_each_group(embeddings: Embeddings) -> Int[Tensor, " s"]:
 
 
 def nearest_others(points: Float[Tensor, "n d"], rows: Int[Tensor, " q"], *, k: int) -> Neighbours:
-    """Find the k points nearest to each of `rows`, itself not counted.
+    """Find the k points nearest to each of `rows`, itself not counted; processes share the rows.
 
     Squared distances are right to 1e-8 relative, and 0 between equal rows. Raises InputError unless
     1 ≤ k < n.
@@ -63,13 +64,14 @@ def nearest_others(points: Float[Tensor, "n d"], rows: Int[Tensor, " q"], *, k: 
     norms = centred.square().sum(1)
     # what rounding can do to a squared distance from Gram products
     slack = 4 * (points.shape[1] + 2) * torch.finfo(torch.float64).eps * float(norms.max())
-    squares = torch.empty(len(rows), k, dtype=torch.float64)
-    places = torch.empty(len(rows), k, dtype=torch.long)
+
+    def found(block: slice) -> Tensor:
+        squares, places = _block(centred, norms, rows[block], k, slack)
+        return torch.stack([squares, places.double()], dim=1)
+
     step = max(1, _BLOCK // n)
-    for start in range(0, len(rows), step):
-        block = slice(start, start + step)
-        squares[block], places[block] = _block(centred, norms, rows[block], k, slack)
-    return Neighbours(squares=squares, places=places)
+    both = ranks.by_blocks(len(rows), step, found, torch.float64, (2, k))
+    return Neighbours(squares=both[:, 0], places=both[:, 1].long())
 
 
 def _block(

@@ -13,14 +13,15 @@ from torch import Tensor
 from nemd_toolkit import ranks
 from nemd_toolkit.errors import InputError
 from nemd_toolkit.formulas import concentration, rescale_concentration
-from nemd_toolkit.measures.duplicates import DuplicateCurve
+from nemd_toolkit.measures.duplicates import NEAR, DuplicateCurve
 from nemd_toolkit.measures.vector_pairs import uniform_repeats
 from nemd_toolkit.prototypes import Prototypes
 from nemd_toolkit.scratch import block_rows, release
 
 __all__ = ["Spread", "duplicate_curve", "measure_spread"]
 
-_BLOCK = 4_194_304  # cosines at a time: 32 MB
+_BLOCK = 4_194_304  # cosines at a time: 32 MB;
+_ROWS, _COLUMNS = 128, 1_024  # of a thread, where none but the highest are kept: 1 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,16 +133,34 @@ def _neighbours(
 ) -> tuple[Int[Tensor, " u"], tuple[tuple[float, float], ...]]:
     """Place of the nearest other direction (itself if alone), and the curve of duplicates."""
     count = len(directions)
-    nearest = torch.empty(count, dtype=torch.long)
+
+    def nearest_of(some: slice) -> Tensor:
+        rows = directions[some]
+        best = rows.new_full((len(rows),), -torch.inf)
+        place = torch.arange(count)[some]
+        for first in range(0, count, _COLUMNS):
+            cosines = rows @ directions[first : first + _COLUMNS].T
+            if first < some.stop and some.start < first + _COLUMNS:
+                cosines.diagonal(some.start - first).fill_(-torch.inf)  # of itself
+            high, where = cosines.max(1)
+            place = torch.where(high > best, first + where, place)
+            best = torch.maximum(best, high)
+        return torch.stack([place.double(), best], dim=1)
+
+    found = ranks.by_blocks(count, _ROWS, nearest_of, torch.float64, (2,))
+    return found[:, 0].long(), _duplicates(directions, found[:, 1])
+
+
+def _duplicates(
+    directions: Float[Tensor, "u d"], highest: Float[Tensor, " u"]
+) -> tuple[tuple[float, float], ...]:
+    """Curve of directions whose highest cosine is known: those of few have to be looked at."""
+    count = len(directions)
     curve = DuplicateCurve(count)
-    # One buffer: blocks taken and freed between small tensors that stay would split up the memory.
     step = min(count, max(1, _BLOCK // count))
-    buffer = torch.empty(step, count, dtype=torch.float64)
     for start in range(0, count, step):
-        some = directions[start : start + step]
-        place = slice(start, start + len(some))
-        cosines = torch.mm(some, directions.T, out=buffer[: len(some)])
-        curve.add(cosines.numpy())
-        cosines[:, place].fill_diagonal_(-torch.inf if count > 1 else 1.0)
-        nearest[place] = cosines.argmax(1)
-    return nearest, curve.shares()
+        stop = min(start + step, count)
+        rows = (highest[start:stop] >= NEAR).nonzero().squeeze(1)
+        cosines = directions[start + rows] @ directions[:stop].T
+        curve.decide(stop - start, rows.numpy(), cosines.numpy())
+    return curve.shares()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nemd_toolkit import processes, ranks, row_sums, scratch
+from nemd_toolkit.measures import instance, neighbours, spread
 from nemd_toolkit.measures.covariance import covariance_around
 from nemd_toolkit.sphere import mean_directions, mean_row
 from tests.distributed.running import Started
@@ -24,7 +25,16 @@ def sums():
         mean_directions(POINTS, OF, 8),
         ranks.by_blocks(700, 16, lambda rows: POINTS[rows].double().sum(1), torch.float64),
         ranks.by_blocks(700, 16, within, torch.float64, (2, 3)),
+        *of_pairs(),
     ]
+
+
+def of_pairs():
+    """Numbers of all pairs of 90 directions, in blocks of a few."""
+    directions = torch.nn.functional.normalize(POINTS[:90].double(), dim=1)
+    nearest, _ = spread._neighbours(directions)
+    others = neighbours.nearest_others(POINTS, torch.arange(0, 700, 9), k=2)
+    return torch.tensor(instance.all_pairs_p_uniform(directions)), nearest, others.squares
 
 
 def within(rows):
@@ -44,6 +54,10 @@ def work(path):
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(scratch, "_ROWS", 16)
+    monkeypatch.setattr(neighbours, "_BLOCK", 7_000)
+    for module in (instance, spread):
+        monkeypatch.setattr(module, "_ROWS", 8)
+        monkeypatch.setattr(module, "_COLUMNS", 32)
 
 
 @pytest.mark.parametrize(("count", "runs"), [(2, 64), (3, 64), (3, 2), (4, 7)])
@@ -61,7 +75,7 @@ def test_sums_do_not_depend_on_the_number_of_processes(tmp_path, monkeypatch, co
 
 def test_sums_are_those_of_all_rows():
     wide = POINTS.double()
-    mean, covariance, directions, rows, blocks = sums()
+    mean, covariance, directions, rows, blocks, *_ = sums()
     exact = [math.fsum(column) / 700 for column in wide.T.tolist()]
     assert mean.tolist() == pytest.approx(exact, rel=1e-14, abs=0)
     torch.testing.assert_close(covariance, wide.T.cov(correction=0), rtol=1e-12, atol=0)

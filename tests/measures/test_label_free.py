@@ -197,9 +197,10 @@ def test_koleo_of_repeated_rows_is_its_greatest_and_of_one_row_nothing():
         koleo(torch.ones(1, 3))
 
 
-@pytest.mark.parametrize("block", [1, 7, 10_000])
-def test_p_uniform_in_blocks_is_that_of_the_formula(block, monkeypatch):
-    monkeypatch.setattr("nemd_toolkit.measures.instance._BLOCK", 12 * block)
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 5), (5, 7), (128, 1_024)])
+def test_p_uniform_in_blocks_is_that_of_the_formula(rows, columns, monkeypatch):
+    monkeypatch.setattr("nemd_toolkit.measures.instance._ROWS", rows)
+    monkeypatch.setattr("nemd_toolkit.measures.instance._COLUMNS", columns)
     prototypes = fit_prototypes(Embeddings(worlds.noise(100, 6)), 12)
     want = float(p_uniform(prototypes.mean_directions()))
     assert measure_prototypes(prototypes).uniform == pytest.approx(want, rel=1e-12)

@@ -43,6 +43,8 @@ def crowded(count, d, crowd, seed):
 def test_duplicate_curve_is_the_greedy_count(block, crowd, monkeypatch):
     directions = crowded(61, 4, crowd, seed=crowd)
     monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(module, "_ROWS", max(1, block // 60))
+    monkeypatch.setattr(module, "_COLUMNS", max(1, block // 30))
     want = greedy_curve(directions)
     np.testing.assert_allclose(duplicate_curve(directions), want, rtol=1e-12)
     assert want[-1][1] > 0  # there is something to count
@@ -54,9 +56,10 @@ def test_duplicate_curve_on_random_directions(seed, count, crowd):
     np.testing.assert_allclose(duplicate_curve(directions), greedy_curve(directions), rtol=1e-12)
 
 
-@pytest.mark.parametrize("block", [1, 100, 10_000])
+@pytest.mark.parametrize("block", [1, 8, 10_000])
 def test_nearest_in_blocks_is_that_of_the_whole_matrix(block, monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(module, "_ROWS", block)
+    monkeypatch.setattr(module, "_COLUMNS", 1 + 3 * block // 4)
     monkeypatch.setattr("nemd_toolkit.scratch._ROWS", 64)
     x, group = worlds.clusters(900, 10, 30, 0.4)
     prototypes = prototypes_from_labels(Embeddings(x, labels=group.tolist()))
