@@ -17,7 +17,8 @@ from nemd_toolkit.errors import InputError
 
 __all__ = ["Neighbours", "nearest_others", "one_of_each_group"]
 
-_BLOCK = 4_194_304  # distances that a thread has at a time: 32 MB
+_ROWS, _COLUMNS = 128, 8_192  # of a thread: 8 MB at most;
+_BLOCK = 4_194_304  # where all distances of some rows are needed: 32 MB
 _PRECISE = 1e-9  # relative; farther apart than rounding over this, a mistaken tie is no error
 
 
@@ -69,7 +70,7 @@ def nearest_others(points: Float[Tensor, "n d"], rows: Int[Tensor, " q"], *, k: 
         squares, places = _block(centred, norms, rows[block], k, slack)
         return torch.stack([squares, places.double()], dim=1)
 
-    step = max(1, _BLOCK // n)
+    step = min(_ROWS, max(1, _BLOCK // n))
     both = ranks.by_blocks(len(rows), step, found, torch.float64, (2, k))
     return Neighbours(squares=both[:, 0], places=both[:, 1].long())
 
@@ -81,18 +82,47 @@ def _block(
     k: int,
     slack: float,
 ) -> tuple[Float[Tensor, "b k"], Int[Tensor, "b k"]]:
-    # |y|² − 2xy: the squared distance less |x|², which ranks alike
-    gram = torch.addmm(norms, points[rows], points.T, alpha=-2.0)  # (b, n)
-    gram[torch.arange(len(rows)), rows] = torch.inf
-    candidates = gram.topk(k, dim=1, largest=False).indices
+    candidates = _candidates(points, norms, rows, k)
     squares = (points[rows, None] - points[candidates]).square().sum(2)
     squares, order = squares.sort(dim=1, stable=True)
     places = candidates.gather(1, order)
     # A nearer point may hide behind rounding, though never behind more than twice the slack. It
     # matters between near-duplicates alone, and not where k neighbours are at distance 0 already.
     last = squares[:, -1]
-    for at in ((last > 0) & (last < slack / _PRECISE)).nonzero().squeeze(1).tolist():
-        close = (gram[at] <= last[at] - norms[rows[at]] + 2 * slack).nonzero().squeeze(1)
-        found = (points[close] - points[rows[at]]).square().sum(1).topk(k, largest=False)
-        squares[at], places[at] = found.values, close[found.indices]
+    unsure = ((last > 0) & (last < slack / _PRECISE)).nonzero().squeeze(1)
+    if len(unsure):
+        grams = _grams(points, norms, rows[unsure], slice(None))
+        for at, gram in zip(unsure.tolist(), grams, strict=True):
+            close = (gram <= last[at] - norms[rows[at]] + 2 * slack).nonzero().squeeze(1)
+            found = (points[close] - points[rows[at]]).square().sum(1).topk(k, largest=False)
+            squares[at], places[at] = found.values, close[found.indices]
     return squares, places
+
+
+def _candidates(
+    points: Float[Tensor, "n d"], norms: Float[Tensor, " n"], rows: Int[Tensor, " b"], k: int
+) -> Int[Tensor, "b k"]:
+    """Find the k points nearest to each row by Gram products, a few columns at a time."""
+    kept = points.new_full((len(rows), k), torch.inf)
+    places = torch.zeros(len(rows), k, dtype=torch.long)
+    for first in range(0, len(points), _COLUMNS):
+        grams = _grams(points, norms, rows, slice(first, first + _COLUMNS))
+        low, where = (
+            grams.min(1, keepdim=True)  # three times as fast
+            if k == 1
+            else grams.topk(min(k, grams.shape[1]), dim=1, largest=False)
+        )
+        kept, order = torch.cat([kept, low], dim=1).topk(k, dim=1, largest=False)
+        places = torch.cat([places, first + where], dim=1).gather(1, order)
+    return places
+
+
+def _grams(
+    points: Float[Tensor, "n d"], norms: Float[Tensor, " n"], rows: Int[Tensor, " b"], some: slice
+) -> Float[Tensor, "b c"]:
+    """|y|² − 2xy, the squared distance less |x|², which ranks alike; infinite to itself."""
+    grams = torch.addmm(norms[some], points[rows], points[some].T, alpha=-2.0)
+    own = rows - (some.start or 0)
+    here = ((own >= 0) & (own < grams.shape[1])).nonzero().squeeze(1)
+    grams[here, own[here]] = torch.inf
+    return grams

@@ -148,8 +148,10 @@ def test_rows_used_are_capped_and_told(monkeypatch):
 
 
 @pytest.mark.parametrize("jitter", [1.0, 1e-3, 1e-7, 1e-9, 0.0])
-def test_neighbours_are_right_at_any_distance(jitter, monkeypatch):
+@pytest.mark.parametrize("columns", [2, 50, 8_192])  # fewer than neighbours, and a part left over
+def test_neighbours_are_right_at_any_distance(jitter, columns, monkeypatch):
     monkeypatch.setattr("nemd_toolkit.measures.neighbours._BLOCK", 900)  # several blocks
+    monkeypatch.setattr("nemd_toolkit.measures.neighbours._COLUMNS", columns)
     g = torch.Generator().manual_seed(0)
     centres = torch.randn(6, 9, generator=g, dtype=torch.float64)
     x = centres.repeat(20, 1) + jitter * torch.randn(120, 9, generator=g, dtype=torch.float64)
