@@ -130,11 +130,13 @@ def by_blocks(
     compute: Callable[[slice], Tensor],
     dtype: torch.dtype = torch.long,
     shape: Sequence[int] = (),
+    *,
+    alone: bool = False,
 ) -> Shaped[Tensor, "n *shape"]:
     """Give a number, or several of one shape, for each of `count` rows.
 
-    `compute` gives those of a block. Processes share the blocks, and threads those of a process;
-    what it calls divides nothing further.
+    `compute` gives those of a block. Processes share the blocks, and threads those of a process,
+    if it is not to be `alone`, as what has threads of its own is; it divides nothing further.
 
     >>> by_blocks(5, 2, lambda rows: torch.arange(5)[rows] * 2)
     tensor([0, 2, 4, 6, 8])
@@ -150,7 +152,7 @@ def by_blocks(
             whole[rows] = compute(rows)
 
     with _set_shared(False):
-        in_threads(parts, take)
+        in_threads(parts, take, alone=alone)
     spread(whole, edges)
     return whole
 

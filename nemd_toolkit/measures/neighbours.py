@@ -104,7 +104,7 @@ def _candidates(
 ) -> Int[Tensor, "b k"]:
     """Find the k points nearest to each row by Gram products, a few columns at a time."""
     kept = points.new_full((len(rows), k), torch.inf)
-    places = torch.zeros(len(rows), k, dtype=torch.long)
+    places = torch.zeros(len(rows), k, dtype=torch.long, device=points.device)
     for first in range(0, len(points), _COLUMNS):
         grams = _grams(points, norms, rows, slice(first, first + _COLUMNS))
         low, where = (

@@ -101,7 +101,7 @@ def _within_halves(both: Float[Tensor, "u s d"], n: int) -> Float[np.ndarray, " 
             advance(len(some))
             return torch.from_numpy(found)
 
-        return ranks.by_blocks(len(both), step, within, torch.float64).numpy()
+        return ranks.by_blocks(len(both), step, within, torch.float64, alone=True).numpy()
 
 
 def _own_distances(
