@@ -36,6 +36,7 @@ class Members:
 
     points: Float[Tensor, "n d"]
     rows: tuple[Int[Tensor, " _"], ...]  # of each prototype; empty where it has none
+    directions: Float[Tensor, "k d"] | None = None  # of their means, where they are known already
 
     @property
     def sizes(self) -> Int[np.ndarray, " u"]:
@@ -53,6 +54,8 @@ class Members:
 
     def mean_directions(self) -> Float[Tensor, "k d"]:
         """Mean direction of each prototype's members, in float64; zeros where it has none."""
+        if self.directions is not None:
+            return self.directions
         return mean_directions(self.points, self.owners(), len(self.rows))
 
 

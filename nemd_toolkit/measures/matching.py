@@ -37,12 +37,14 @@ def matched(runs: Sequence[Members], least: int = 1) -> tuple[Members, ...]:
         return tuple(runs)
     wanted, enough = runs[0].mean_directions(), _holds(runs[0], least)
     first = 2.0 * len(wanted) + 1  # more than all cosines together can win
-    found = [runs[0]]
+    found = [replace(runs[0], directions=wanted)]
     for run in runs[1:]:
         both = enough[:, None] & _holds(run, least)
-        likeness = wanted @ run.mean_directions().T + first * both
+        directions = run.mean_directions()
+        likeness = wanted @ directions.T + first * both
         _, place = linear_sum_assignment(likeness.numpy(), maximize=True)
-        found.append(replace(run, rows=tuple(run.rows[p] for p in place)))
+        rows = tuple(run.rows[p] for p in place)
+        found.append(replace(run, rows=rows, directions=directions[place]))
     return tuple(found)
 
 

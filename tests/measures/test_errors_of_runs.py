@@ -123,6 +123,8 @@ def test_runs_are_numbered_alike():
         means = torch.stack([mean_direction(after.points[rows]) for rows in after.rows])
         assert ((first * means).sum(1) > 0.99).all()
         assert sorted(map(len, before.rows)) == sorted(map(len, after.rows))
+        assert after.directions is not None  # are not computed twice
+        assert torch.equal(replace(after, directions=None).mean_directions(), after.directions)
     nothing = replace(runs[1], rows=(*runs[1].rows[:-1], torch.tensor([], dtype=torch.long)))
     assert [len(rows) for rows in matched([runs[0], nothing])[1].rows].count(0) == 1
 
