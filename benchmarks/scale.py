@@ -120,10 +120,9 @@ def analysed(path: Path, k: int, seed: int, memory: str | None, source: str) -> 
 
     if source == "fit":
         return fitted(path, k, seed, memory)
-    chosen = {"prototypes": (k,)} if source == "k-means" else {"prototypes": "labels"}
+    chosen: dict[str, Any] = {"prototypes": (k,)}
     if source == "labels":
-        chosen["labels"] = np.load(labels_of(path))
-
+        chosen = {"prototypes": "labels", "labels": np.load(labels_of(path))}
     stages, parts = Clock(), Clock()
     time_calls(stages, STAGES)
     time_calls(parts, PARTS)
@@ -132,15 +131,8 @@ def analysed(path: Path, k: int, seed: int, memory: str | None, source: str) -> 
         stages.timed("report", ranks.first)("the report", lambda: found.write(Path(folder)))
     clustering = found.measures.clusterings[0]
     nemd = clustering.nemd
-    spent = {
-        "seconds": stages.seconds,
-        "parts": parts.seconds,
-        "total_seconds": stages.total("wall"),
-        "processor_seconds": stages.total("processor"),
-        "peak_bytes": {"maxrss": memory_of_this("VmHWM"), "anonymous": watch.anonymous},
-    }
     return {
-        **most_of_all(spent),
+        **spent(stages, watch, parts=parts.seconds),
         "file_bytes": scratch_size(clustering.prototypes.embeddings.vectors),
         "score": nemd.score.value if nemd and nemd.score else None,
         "notes": list(found.provenance.notes),
@@ -159,13 +151,18 @@ def fitted(path: Path, k: int, seed: int, memory: str | None) -> dict[str, Any]:
     with Watch() as watch, memory_limit(memory), ranks.sharing():
         embeddings = stages.timed("reading", nt.load_embeddings)(path)
         found = stages.timed("k-means", nt.fit_prototypes)(embeddings, k, seed=seed)
-    spent = {
+    return {**spent(stages, watch), "fitted_rows": found.fitted_rows}
+
+
+def spent(stages: Any, watch: Watch, **more: Any) -> dict[str, Any]:
+    """Time by stage and memory of this process, the most of all of them."""
+    numbers = {
         "seconds": stages.seconds,
         "total_seconds": stages.total("wall"),
         "processor_seconds": stages.total("processor"),
         "peak_bytes": {"maxrss": memory_of_this("VmHWM"), "anonymous": watch.anonymous},
     }
-    return {**most_of_all(spent), "fitted_rows": found.fitted_rows}
+    return most_of_all(numbers | more)
 
 
 def labels_of(path: Path) -> Path:
@@ -182,7 +179,9 @@ def run(cell: Cell, options: argparse.Namespace) -> dict[str, Any]:
     groups = k if options.source == "labels" else groups
     path = Path(options.folder or tempfile.gettempdir()) / f"nemd-scale-{os.getpid()}.npy"
     try:
-        np.save(labels_of(path), write_rows(path, count, dim, groups, options.seed))
+        labels = write_rows(path, count, dim, groups, options.seed)
+        if options.source == "labels":
+            np.save(labels_of(path), labels)
         task = [str(path), k, options.seed, options.memory, options.source]
         launch = ["-m", "torch.distributed.run", "--standalone"]
         launch = [*launch, f"--nproc-per-node={options.ranks}"] if options.ranks > 1 else []
